@@ -1,1 +1,75 @@
-//! To be written.
+//! A place for named bytes: local directory, NFS, S3, GCS, Azure, memory.
+//!
+//! Everything above this crate talks to [`Store`]; nothing here knows what an object means.
+//!
+//! **What is absent on purpose:** keys, snapshots, packs; the environment (callers hand over
+//! every credential); overwriting (there is no verb for it, so versioned, locked and
+//! no-overwrite buckets work).
+
+mod error;
+mod key;
+mod mem;
+
+pub use error::{Error, ErrorKind};
+pub use key::Key;
+pub use mem::MemStore;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use std::ops::Range;
+use std::time::SystemTime;
+
+/// What a listing tells about one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Full key below the store's root.
+    pub key: Key,
+    /// Size in bytes.
+    pub size: u64,
+    /// When the store says the object was written, by the store's own clock.
+    pub modified: SystemTime,
+}
+
+/// Named, immutable bytes.
+///
+/// # Contract
+/// Held by the one contract suite, which every implementation and wrapper runs.
+/// * A reader sees all of an object or none of it.
+/// * After `put_new` returns `Ok`, every later `get` and `list` sees the object (on NFS within the
+///   mount's attribute-cache time, which is why `doctor` measures it).
+/// * `put_new` never replaces: of two racing writers of one key exactly one gets `Ok`, the other
+///   [`ErrorKind::Exists`]. A writer that lost the reply to its own write and finds its own bytes
+///   there gets `Ok`.
+/// * `delete` of an absent object is `Ok`.
+/// * Dropping a future may leave a write landing later: callers treat every unfinished write as
+///   "may still appear".
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Writes an object that must not exist yet, durably.
+    ///
+    /// `parts` are written one after the other as one object; they are parts only so that a pack
+    /// need not be copied together.
+    async fn put_new(&self, key: &Key, parts: Vec<Bytes>) -> Result<(), Error>;
+
+    /// Reads a whole object. Fails with [`ErrorKind::TooLarge`] before reading when it is larger
+    /// than `size_max` bytes: a hostile store must not choose our memory use.
+    async fn get(&self, key: &Key, size_max: u64) -> Result<Bytes, Error>;
+
+    /// Reads exactly `range` (bytes). An object that ends before the range does is
+    /// [`ErrorKind::CutShort`].
+    async fn get_range(&self, key: &Key, range: Range<u64>) -> Result<Bytes, Error>;
+
+    /// What the store knows of one object, or [`ErrorKind::NotFound`].
+    async fn head(&self, key: &Key) -> Result<Entry, Error>;
+
+    /// Every object whose key starts with `prefix` (which is empty or ends in `/`), in no
+    /// particular order. Staging files and names that are no [`Key`] are left out.
+    fn list(&self, prefix: &str) -> BoxStream<'_, Result<Entry, Error>>;
+
+    /// Removes an object; absent is fine. Refused by a lock or policy is [`ErrorKind::Denied`].
+    async fn delete(&self, key: &Key) -> Result<(), Error>;
+
+    /// Where this is, for messages: a URL without any secret in it.
+    fn location(&self) -> String;
+}
