@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 /// Name of an object below a store's root, such as `packs/3f/3fa0….01J…`.
 ///
-/// One to eight segments of `[A-Za-z0-9._-]`, none empty, none starting with `.`; at most 512
-/// bytes. So every key is a valid, unescaped name on each file system and cloud we write to, and no
+/// One to eight segments of `[A-Za-z0-9._-]`, none empty, none starting or ending with `.` (Azure
+/// drops a dot at the end); a segment has at most 255 bytes, the whole at most 512. So every key is a valid, unescaped name on each file system and cloud we write to, and no
 /// key can climb out of the root.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(String);
@@ -44,7 +44,9 @@ impl FromStr for Key {
     fn from_str(text: &str) -> Result<Key, BadKey> {
         let segment_ok = |s: &str| {
             !s.is_empty()
+                && s.len() <= 255
                 && !s.starts_with('.')
+                && !s.ends_with('.')
                 && s.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
         };
         if text.len() > 512 || text.split('/').count() > 8 || !text.split('/').all(segment_ok) {
@@ -75,8 +77,10 @@ mod tests {
         for good in ["cistern.json", "packs/3f/3fa0.01J", "a/b/c"] {
             assert!(good.parse::<Key>().is_ok(), "{good}");
         }
-        for bad in ["", "/a", "a/", "a//b", "../a", "a/..", "a b", "a\0", ".x", "a/.x", "ä"] {
+        for bad in ["", "/a", "a/", "a//b", "../a", "a/..", "a b", "a\0", ".x", "a/.x", "a./x", "ä"] {
             assert!(bad.parse::<Key>().is_err(), "{bad}");
         }
+        assert!("n".repeat(255).parse::<Key>().is_ok());
+        assert!("n".repeat(256).parse::<Key>().is_err());
     }
 }

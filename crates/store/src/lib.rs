@@ -6,11 +6,15 @@
 //! every credential); overwriting (there is no verb for it, so versioned, locked and
 //! no-overwrite buckets work).
 
+#[cfg(feature = "contract")]
+pub mod contract;
 mod error;
+mod fs;
 mod key;
 mod mem;
 
 pub use error::{Error, ErrorKind};
+pub use fs::FsStore;
 pub use key::Key;
 pub use mem::MemStore;
 

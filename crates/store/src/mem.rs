@@ -89,8 +89,8 @@ impl Store for MemStore {
 
     async fn get_range(&self, key: &Key, range: Range<u64>) -> Result<Bytes, Error> {
         let (bytes, _) = self.find("read", key)?;
-        if range.end > bytes.len() as u64 {
-            let why = format!("it ends at byte {}, {} was asked for", bytes.len(), range.end);
+        if range.start > range.end || range.end > bytes.len() as u64 {
+            let why = format!("it has {} bytes, {range:?} was asked for", bytes.len());
             return Err(Error::new(ErrorKind::CutShort, "read", key, why));
         }
         Ok(bytes.slice(range.start as usize..range.end as usize))
