@@ -1,1 +1,15 @@
-//! To be written.
+//! A world made of paper: stores that fail by seed, dump-like streams, and what a repository must hold.
+//!
+//! For tests only. Everything here is decided by a seed or by a script, so a failing history is
+//! replayed by its number.
+//!
+//! **What is absent on purpose:** the repository itself. The model is checked through closures, so
+//! this crate can be used by the tests of every crate above the store.
+
+mod chaos;
+mod fault;
+mod journal;
+
+pub use chaos::{ChaosStore, LastWrite};
+pub use fault::{Fault, Lag, Rule, Verb};
+pub use journal::{Op, Outcome};
