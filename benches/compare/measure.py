@@ -26,7 +26,7 @@ class Run:
     # user + system of the process and every child it waited for (wait4).
     cpu_secs: float
     # The largest resident set of any one process of the command. Never below that of this interpreter (about
-    # 15 MB), which Linux charges to the child between fork and exec.
+    # 22 MB), which Linux charges to the child between fork and exec.
     peak_rss_bytes: int
     # CPU seconds that everything else on the machine used meanwhile, the hypervisor's steal included (/proc/stat).
     # Far from zero means: trust cpu_secs, not wall_secs.

@@ -11,8 +11,11 @@ LEFT, RIGHT, TOP, BOTTOM = 70, 120, 40, 45
 LABEL_HEIGHT = 15
 
 
-def write(path: Path, panels: list[tuple[str, dict[str, list[float]]]], x_label: str):
-    """Writes panels of (title, {series: values at x = 1, 2, ...}); the first series is drawn thicker."""
+def write(path: Path, panels: list[tuple[str, dict[str, list[float | None]]]], x_label: str):
+    """Writes panels of (title, {series: values at x = 1, 2, ...}); the first series is drawn thicker.
+
+    Nothing is drawn where a value is None; the last value of a series is a number.
+    """
     height = PANEL_HEIGHT * len(panels)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
@@ -24,9 +27,9 @@ def write(path: Path, panels: list[tuple[str, dict[str, list[float]]]], x_label:
     path.write_text("\n".join(parts) + "\n</svg>\n")
 
 
-def _panel(title: str, series: dict[str, list[float]], x_label: str) -> list[str]:
+def _panel(title: str, series: dict[str, list[float | None]], x_label: str) -> list[str]:
     count = max(len(values) for values in series.values())
-    step = _round_step(max(max(values) for values in series.values()))
+    step = _round_step(max(value for values in series.values() for value in values if value is not None))
     top_value = step * 5
     bottom = PANEL_HEIGHT - BOTTOM
 
@@ -48,7 +51,7 @@ def _panel(title: str, series: dict[str, list[float]], x_label: str) -> list[str
     label_at = _apart({name: y(values[-1]) for name, values in series.items()})
     for number, (name, values) in enumerate(series.items()):
         colour = COLOURS[number % len(COLOURS)]
-        points = " ".join(f"{x(position):.1f},{y(value):.1f}" for position, value in enumerate(values, 1))
+        points = " ".join(f"{x(position):.1f},{y(value):.1f}" for position, value in enumerate(values, 1) if value is not None)
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="{1.5 if number else 3}"/>')
         parts.append(f'<text x="{x(len(values)) + 8:.1f}" y="{label_at[name] + 4:.1f}" fill="{colour}">{escape(name)}</text>')
     return parts
