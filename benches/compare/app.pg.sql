@@ -1,4 +1,4 @@
--- The PostgreSQL application of the benchmark: customers and a log of events with text and JSON, beside pgbench's tables.
+-- The PostgreSQL application of the benchmark: customers and a log of events with JSON, beside the tables of pgbench.
 --
 -- psql variables: scale (the pgbench scale; 80 makes 400 000 customers and 1 200 000 events), words (a word list).
 -- Every value is a hash of its row number, so two runs make the same rows.

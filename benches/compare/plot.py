@@ -47,13 +47,17 @@ def _panel(title: str, series: dict[str, list[float | None]], x_label: str) -> l
     for position in range(1, count + 1):
         if count <= 10 or position % 5 == 0 or position == 1:
             parts.append(f'<text x="{x(position):.1f}" y="{bottom + 18}" text-anchor="middle">{position}</text>')
-    parts.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{bottom + 36}" text-anchor="middle">{escape(x_label)}</text>')
+    middle = (LEFT + WIDTH - RIGHT) / 2
+    parts.append(f'<text x="{middle}" y="{bottom + 36}" text-anchor="middle">{escape(x_label)}</text>')
     label_at = _apart({name: y(values[-1]) for name, values in series.items()})
     for number, (name, values) in enumerate(series.items()):
         colour = COLOURS[number % len(COLOURS)]
-        points = " ".join(f"{x(position):.1f},{y(value):.1f}" for position, value in enumerate(values, 1) if value is not None)
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="{1.5 if number else 3}"/>')
-        parts.append(f'<text x="{x(len(values)) + 8:.1f}" y="{label_at[name] + 4:.1f}" fill="{colour}">{escape(name)}</text>')
+        stroke_width = 1.5 if number else 3
+        drawn = [(position, value) for position, value in enumerate(values, 1) if value is not None]
+        points = " ".join(f"{x(position):.1f},{y(value):.1f}" for position, value in drawn)
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="{stroke_width}"/>')
+        label_x, label_y = x(len(values)) + 8, label_at[name] + 4
+        parts.append(f'<text x="{label_x:.1f}" y="{label_y:.1f}" fill="{colour}">{escape(name)}</text>')
     return parts
 
 
