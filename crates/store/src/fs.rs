@@ -529,6 +529,26 @@ fn has_no_links(e: &io::Error) -> bool {
     is_errno(e, &[Errno::PERM, Errno::NOTSUP, Errno::NOSYS, Errno::MLINK])
 }
 
+/// Reads a file that an option names, such as a certificate.
+///
+/// # Errors
+/// [`ErrorKind::Config`] when it is absent, [`ErrorKind::TooLarge`] beyond `size_max` bytes.
+pub(crate) fn read_small(path: &Path, size_max: u64) -> Result<Vec<u8>, Error> {
+    let failed = |e: io::Error| match e.kind() {
+        io::ErrorKind::NotFound => {
+            Error::new(ErrorKind::Config, "read", path.display(), "there is no such file")
+        }
+        _ => io_error("read", path.display(), &e),
+    };
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(size_max + 1).read_to_end(&mut bytes)).map_err(failed)?;
+    if bytes.len() as u64 > size_max {
+        let why = format!("it has more than {size_max} bytes");
+        return Err(Error::new(ErrorKind::TooLarge, "read", path.display(), why));
+    }
+    Ok(bytes)
+}
+
 /// An [`io::Error`] in terms of what the caller can do about it.
 fn io_error(doing: &'static str, subject: impl std::fmt::Display, e: &io::Error) -> Error {
     use io::ErrorKind as Io;

@@ -6,17 +6,34 @@
 //! every credential); overwriting (there is no verb for it, so versioned, locked and
 //! no-overwrite buckets work).
 
+mod cloud;
+mod connect;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod error;
+mod explain;
 mod fs;
+mod http;
 mod key;
+mod limit;
+mod location;
 mod mem;
+mod open;
+mod options;
+mod retry;
+mod secret;
 
 pub use error::{Error, ErrorKind};
 pub use fs::FsStore;
+pub use http::install_crypto;
 pub use key::Key;
+pub use limit::{Limit, Throttle};
+pub use location::{Cloud, Location};
 pub use mem::MemStore;
+pub use open::{clean_staging, open, prepare};
+pub use options::Options;
+pub use retry::{Patience, Retry};
+pub use secret::Secret;
 
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -1,5 +1,7 @@
 //! The contract on memory and a local directory, and what a disk does wrong.
 
+#![expect(clippy::disallowed_methods, reason = "a test that cannot unwrap has failed")]
+
 use bytes::Bytes;
 use cistern_store::{ErrorKind, FsStore, Key, MemStore, Store, contract};
 use futures::TryStreamExt as _;

@@ -1,0 +1,284 @@
+//! Objects in S3, GCS or Azure, through `object_store`.
+//!
+//! One object is one PUT with the condition "if absent"; there is no multipart upload, which could
+//! not carry that condition everywhere and would leave parts behind.
+
+use crate::explain::explain;
+use crate::retry::{Backoff, Patience};
+use crate::{Entry, Error, ErrorKind, Key, Store};
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
+use object_store::path::Path;
+use object_store::{
+    Attributes, GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode,
+    PutOptions, PutPayload,
+};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::SystemTime;
+use tokio::time::timeout;
+
+/// A bucket or container, or what lies below a prefix of it.
+pub(crate) struct CloudStore {
+    pub(crate) client: Arc<dyn ObjectStore>,
+    /// Above every key; may be empty.
+    pub(crate) prefix: Path,
+    /// URL for messages, without secrets.
+    pub(crate) location: String,
+    /// Sent with every write, such as the storage class.
+    pub(crate) attributes: Attributes,
+    /// For listings, which go on where they were cut off, and for bodies that stop coming.
+    pub(crate) patience: Patience,
+}
+
+impl CloudStore {
+    fn path(&self, key: &Key) -> Path {
+        self.prefix.parts().chain(Path::from(key.as_str()).parts()).collect()
+    }
+
+    fn subject(&self, key: &Key) -> String {
+        format!("{}/{key}", self.location)
+    }
+
+    /// Asks for the first page of a listing, to learn whether bucket and credentials are good.
+    ///
+    /// `Denied` is fine: a credential may well write here and not list.
+    pub(crate) async fn greet(&self) -> Result<(), Error> {
+        let mut objects = self.client.list(Some(&self.prefix));
+        let first = timeout(self.patience.stall, objects.next()).await;
+        match first.map_err(|_| self.stalled("open", &self.location))? {
+            Some(Err(e)) => match explain(&e) {
+                meaning if meaning.kind == ErrorKind::Denied => Ok(()),
+                // Of a listing it can only be the bucket that is not found.
+                mut meaning if meaning.kind == ErrorKind::NotFound => {
+                    meaning.kind = ErrorKind::Config;
+                    Err(meaning.error("open", &self.location))
+                }
+                meaning => Err(meaning.error("open", &self.location)),
+            },
+            Some(Ok(_)) | None => Ok(()),
+        }
+    }
+
+    /// Waits for an answer for as long as a request without data may take.
+    async fn answer<T>(
+        &self,
+        doing: &'static str,
+        key: &Key,
+        request: impl Future<Output = object_store::Result<T>>,
+    ) -> Result<T, Error> {
+        match timeout(self.patience.stall, request).await {
+            Ok(answer) => answer.map_err(|e| explain(&e).error(doing, self.subject(key))),
+            Err(_) => Err(self.stalled(doing, self.subject(key))),
+        }
+    }
+
+    fn stalled(&self, doing: &'static str, subject: impl std::fmt::Display) -> Error {
+        let why = format!("the server said nothing for {} s", self.patience.stall.as_secs());
+        Error::new(ErrorKind::Unavailable, doing, subject, why)
+    }
+
+    /// The server refused to write because of what is there. Is that what we were writing?
+    async fn settle(&self, key: &Key, payload: &PutPayload) -> Result<(), Error> {
+        let subject = self.subject(key);
+        match self.get(key, payload.content_length() as u64).await {
+            Ok(there) if is_same(&there, payload) => Ok(()),
+            Err(e) if e.kind == ErrorKind::NotFound => {
+                let why = "another write of this name was under way, and nothing is there yet";
+                Err(Error::new(ErrorKind::Unavailable, "write", subject, why))
+            }
+            Err(e) if e.kind != ErrorKind::TooLarge => Err(e),
+            _ => Err(Error::new(ErrorKind::Exists, "write", subject, "another object has this name")),
+        }
+    }
+
+    /// Reads a body of exactly `len` bytes, each piece of it within the stall time.
+    async fn body(&self, key: &Key, result: GetResult, len: u64) -> Result<Bytes, Error> {
+        let mut pieces = result.into_stream();
+        let mut whole = BytesMut::new();
+        while let Some(piece) = timeout(self.patience.stall, pieces.next())
+            .await
+            .map_err(|_| self.stalled("read", self.subject(key)))?
+        {
+            let piece = piece.map_err(|e| explain(&e).error("read", self.subject(key)))?;
+            if piece.len() as u64 == len && whole.is_empty() {
+                return Ok(piece);
+            }
+            if whole.is_empty() {
+                whole.reserve(usize::try_from(len).unwrap_or(usize::MAX));
+            }
+            if (whole.len() + piece.len()) as u64 > len {
+                let why = format!("more came than the {len} bytes that were announced");
+                return Err(Error::new(ErrorKind::Unavailable, "read", self.subject(key), why));
+            }
+            whole.extend_from_slice(&piece);
+        }
+        if (whole.len() as u64) < len {
+            let why = format!("{} bytes came, {len} were announced", whole.len());
+            return Err(Error::new(ErrorKind::Unavailable, "read", self.subject(key), why));
+        }
+        Ok(whole.freeze())
+    }
+
+    fn cut_short(&self, key: &Key, range: &Range<u64>, size: u64) -> Error {
+        let why = format!("it has {size} bytes, {range:?} was asked for");
+        Error::new(ErrorKind::CutShort, "read", self.subject(key), why)
+    }
+}
+
+#[async_trait]
+impl Store for CloudStore {
+    async fn put_new(&self, key: &Key, parts: Vec<Bytes>) -> Result<(), Error> {
+        let payload: PutPayload = parts.into_iter().collect();
+        let options = PutOptions {
+            mode: PutMode::Create,
+            attributes: self.attributes.clone(),
+            ..PutOptions::default()
+        };
+        match self.client.put_opts(&self.path(key), payload.clone(), options).await {
+            Ok(_) => Ok(()),
+            Err(e) => match explain(&e) {
+                meaning if meaning.taken => self.settle(key, &payload).await,
+                meaning => Err(meaning.error("write", self.subject(key))),
+            },
+        }
+    }
+
+    async fn get(&self, key: &Key, size_max: u64) -> Result<Bytes, Error> {
+        let path = self.path(key);
+        let result = self.answer("read", key, self.client.get(&path)).await?;
+        let size = result.meta.size;
+        if size > size_max {
+            let why = format!("it has {size} bytes, at most {size_max} are allowed");
+            return Err(Error::new(ErrorKind::TooLarge, "read", self.subject(key), why));
+        }
+        self.body(key, result, size).await
+    }
+
+    async fn get_range(&self, key: &Key, range: Range<u64>) -> Result<Bytes, Error> {
+        if range.start >= range.end {
+            // HTTP has no empty range.
+            let size = self.head(key).await?.size;
+            let inside = range.start == range.end && range.end <= size;
+            return if inside { Ok(Bytes::new()) } else { Err(self.cut_short(key, &range, size)) };
+        }
+        let path = self.path(key);
+        let options = GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
+        let result = self.answer("read", key, self.client.get_opts(&path, options)).await?;
+        if result.range != range {
+            return Err(self.cut_short(key, &range, result.meta.size));
+        }
+        self.body(key, result, range.end - range.start).await
+    }
+
+    async fn head(&self, key: &Key) -> Result<Entry, Error> {
+        let path = self.path(key);
+        let meta = self.answer("look up", key, self.client.head(&path)).await?;
+        Ok(entry(key.clone(), &meta))
+    }
+
+    fn list(&self, prefix: &str) -> BoxStream<'_, Result<Entry, Error>> {
+        let listing = Listing::new(self, prefix.to_owned());
+        stream::unfold(listing, |mut listing| async { Some((listing.next().await?, listing)) }).boxed()
+    }
+
+    async fn delete(&self, key: &Key) -> Result<(), Error> {
+        let path = self.path(key);
+        match self.answer("delete", key, self.client.delete(&path)).await {
+            Err(e) if e.kind == ErrorKind::NotFound => Ok(()),
+            done => done,
+        }
+    }
+
+    fn location(&self) -> String {
+        self.location.clone()
+    }
+}
+
+fn is_same(there: &Bytes, payload: &PutPayload) -> bool {
+    let mut rest = &there[..];
+    there.len() == payload.content_length()
+        && payload.iter().all(|part| {
+            let (head, tail) = rest.split_at(part.len());
+            rest = tail;
+            head == part
+        })
+}
+
+fn entry(key: Key, meta: &ObjectMeta) -> Entry {
+    Entry { key, size: meta.size, modified: SystemTime::from(meta.last_modified) }
+}
+
+/// One listing under way. The clouds list in the order of names, so one that was cut off goes on after
+/// the last name it gave.
+struct Listing<'s> {
+    store: &'s CloudStore,
+    prefix: String,
+    objects: Option<BoxStream<'static, object_store::Result<ObjectMeta>>>,
+    last: Option<Path>,
+    backoff: Backoff,
+    over: bool,
+}
+
+impl<'s> Listing<'s> {
+    fn new(store: &'s CloudStore, prefix: String) -> Listing<'s> {
+        let backoff = Backoff::new(&store.patience);
+        Listing { store, prefix, objects: None, last: None, backoff, over: false }
+    }
+
+    async fn next(&mut self) -> Option<Result<Entry, Error>> {
+        while !self.over {
+            match self.step().await {
+                Ok(Some(meta)) => {
+                    // It moves, so its patience is as fresh as at the start.
+                    self.backoff = Backoff::new(&self.store.patience);
+                    self.last = Some(meta.location.clone());
+                    if let Some(entry) = self.ours(&meta) {
+                        return Some(Ok(entry));
+                    }
+                }
+                Ok(None) => self.over = true,
+                Err(e) => {
+                    self.objects = None;
+                    let again = match e.kind {
+                        ErrorKind::Unavailable => self.backoff.wait_after(e).await,
+                        _ => Err(e),
+                    };
+                    if let Err(e) = again {
+                        self.over = true;
+                        return Some(Err(e));
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// The next object as the cloud lists it, or the end.
+    async fn step(&mut self) -> Result<Option<ObjectMeta>, Error> {
+        let store = self.store;
+        let objects = self.objects.get_or_insert_with(|| {
+            let dir = self.prefix.rfind('/').map_or("", |end| &self.prefix[..end]);
+            let dir: Path = store.prefix.parts().chain(Path::from(dir).parts()).collect();
+            match &self.last {
+                Some(last) => store.client.list_with_offset(Some(&dir), last),
+                None => store.client.list(Some(&dir)),
+            }
+        });
+        let subject = || format!("{}/{}", store.location, self.prefix);
+        match timeout(store.patience.stall, objects.next()).await {
+            Ok(None) => Ok(None),
+            Ok(Some(Ok(meta))) => Ok(Some(meta)),
+            Ok(Some(Err(e))) => Err(explain(&e).error("list", subject())),
+            Err(_) => Err(store.stalled("list", subject())),
+        }
+    }
+
+    fn ours(&self, meta: &ObjectMeta) -> Option<Entry> {
+        let below: Path = meta.location.prefix_match(&self.store.prefix)?.collect();
+        let key = below.as_ref().parse::<Key>().ok()?;
+        key.as_str().starts_with(&self.prefix).then(|| entry(key, meta))
+    }
+}

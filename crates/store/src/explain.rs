@@ -1,0 +1,155 @@
+//! A cloud client's failure, in terms of what the caller can do about it.
+
+use crate::http::{NoRole, Refused};
+use crate::{Error, ErrorKind};
+use object_store::client::{HttpError, HttpErrorKind};
+use std::error::Error as StdError;
+use std::fmt::Display;
+use std::iter::successors;
+
+/// What a failed request means.
+pub(crate) struct Meaning {
+    pub(crate) kind: ErrorKind,
+    pub(crate) why: String,
+    /// The server refused because of what is there already, or is being written just now.
+    pub(crate) taken: bool,
+}
+
+impl Meaning {
+    pub(crate) fn error(self, doing: &'static str, subject: impl Display) -> Error {
+        Error::new(self.kind, doing, subject, self.why)
+    }
+}
+
+/// What `failure` means. Its own text is not used where it could hold a URL.
+pub(crate) fn explain(failure: &object_store::Error) -> Meaning {
+    let chain = || causes(failure);
+    if let Some(NoRole { .. }) = chain().find_map(|e| e.downcast_ref::<NoRole>()) {
+        let cause = root_cause(failure);
+        let why = format!(
+            "no credentials were given, and the machine, asked for its own, gave none: {cause}; \
+             set them in the options or give the machine a role"
+        );
+        return Meaning { kind: ErrorKind::Unavailable, why, taken: false };
+    }
+    if let Some(refused) = chain().find_map(|e| e.downcast_ref::<Refused>()) {
+        return refusal(refused);
+    }
+    if let Some(http) = chain().find_map(|e| e.downcast_ref::<HttpError>()) {
+        return transport(http, root_cause(failure));
+    }
+    let kind = match failure {
+        object_store::Error::NotFound { .. } => ErrorKind::NotFound,
+        object_store::Error::PermissionDenied { .. } => ErrorKind::Denied,
+        object_store::Error::Unauthenticated { .. } => ErrorKind::Config,
+        _ => ErrorKind::Other,
+    };
+    Meaning { kind, why: root_cause(failure), taken: false }
+}
+
+/// A failure, what it says caused it, and so on to the root.
+fn causes<'e>(failure: &'e object_store::Error) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
+    successors(Some(failure as &'e (dyn StdError + 'static)), |e| (*e).source())
+}
+
+fn root_cause(failure: &object_store::Error) -> String {
+    let last = causes(failure).last().expect("a failure is its own first cause").to_string();
+    last.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
+}
+
+/// No answer came, or not all of it.
+fn transport(http: &HttpError, cause: String) -> Meaning {
+    let lower = cause.to_lowercase();
+    let (kind, why) = if lower.contains("certificate") {
+        let why = format!("{cause}; give the server's certificate authority as `ca_file`");
+        (ErrorKind::Config, why)
+    } else if lower.contains("url scheme is not allowed") {
+        (ErrorKind::Config, "the endpoint is not https; set `allow_http` if that is meant".to_owned())
+    } else if http.kind() == HttpErrorKind::Connect {
+        (ErrorKind::Unavailable, format!("cannot connect: {cause}; check `endpoint`, network and proxy"))
+    } else {
+        (ErrorKind::Unavailable, cause)
+    };
+    Meaning { kind, why, taken: false }
+}
+
+/// What the server's answer means. Codes are those that S3, its clones, GCS and Azure document.
+fn refusal(refused: &Refused) -> Meaning {
+    use ErrorKind::{Config, CutShort, Denied, Full, NotFound, Other, Unavailable};
+    let (kind, advice) = match (refused.status, refused.code.as_str()) {
+        (_, "NoSuchBucket" | "ContainerNotFound" | "InvalidBucketName" | "InvalidResourceName") => {
+            (Config, "; create the bucket or correct its name")
+        }
+        (_, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "AuthenticationFailed")
+        | (
+            _,
+            "InvalidAuthenticationInfo" | "NoAuthenticationInformation" | "invalid_grant" | "invalid_client",
+        )
+        | (401, _) => (Config, "; check the credentials and that they belong to this endpoint"),
+        (_, "ExpiredToken" | "TokenRefreshRequired" | "InvalidToken") => {
+            (Denied, "; the session token is no longer good, get a new one")
+        }
+        (_, "RequestTimeTooSkewed") => (Config, "; set this machine's clock"),
+        (301 | 302 | 307 | 308, _) | (_, "AuthorizationHeaderMalformed") => {
+            (Config, "; set `region` to the bucket's, and `endpoint` if it is not on AWS")
+        }
+        (507, _) | (_, "QuotaExceeded" | "XMinioStorageFull" | "XMinioAdminBucketQuotaExceeded") => {
+            (Full, "; make room or raise the quota")
+        }
+        // S3 answers 400 to some failures that pass.
+        (
+            _,
+            "RequestTimeout" | "IncompleteBody" | "BadDigest" | "XAmzContentChecksumMismatch" | "Md5Mismatch",
+        )
+        | (408 | 429, _) => (Unavailable, ""),
+        (501 | 505, _) => (Config, "; the server cannot do what Cistern needs, ask `doctor`"),
+        (500.., _) => (Unavailable, ""),
+        (404, _) => (NotFound, ""),
+        (416, _) => (CutShort, ""),
+        (403, _) => (Denied, "; check what this credential may do with this bucket"),
+        // A write looks at what is there; a delete was refused by a lock, a lease or a policy.
+        (304 | 409 | 412, _) => (Denied, "; a lock or policy protects the object"),
+        _ => (Other, ""),
+    };
+    let region = refused.region.as_deref().filter(|_| kind == Config);
+    let region = region.map(|region| format!(" (the bucket is in {region})")).unwrap_or_default();
+    let why = format!("{refused}{region}{advice}");
+    Meaning { kind, why, taken: matches!(refused.status, 304 | 409 | 412) && kind == Denied }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_and_codes_say_what_to_do() {
+        let kind = |status, code: &str| {
+            let refused = Refused { status, code: code.into(), message: String::new(), region: None };
+            refusal(&refused).kind
+        };
+        assert_eq!(kind(404, "NoSuchKey"), ErrorKind::NotFound);
+        assert_eq!(kind(404, "NoSuchBucket"), ErrorKind::Config);
+        assert_eq!(kind(403, "AccessDenied"), ErrorKind::Denied);
+        assert_eq!(kind(403, "SignatureDoesNotMatch"), ErrorKind::Config);
+        assert_eq!(kind(400, "ExpiredToken"), ErrorKind::Denied);
+        assert_eq!(kind(400, "RequestTimeout"), ErrorKind::Unavailable);
+        assert_eq!(kind(503, "SlowDown"), ErrorKind::Unavailable);
+        assert_eq!(kind(501, "NotImplemented"), ErrorKind::Config);
+        assert_eq!(kind(507, ""), ErrorKind::Full);
+        assert_eq!(kind(301, "PermanentRedirect"), ErrorKind::Config);
+        assert_eq!(kind(400, "MalformedXML"), ErrorKind::Other);
+    }
+
+    #[test]
+    fn only_conflicts_make_a_write_look_again() {
+        let taken = |status, code: &str| {
+            let refused = Refused { status, code: code.into(), message: String::new(), region: None };
+            refusal(&refused).taken
+        };
+        assert!(taken(412, "PreconditionFailed"));
+        assert!(taken(409, "ConditionalRequestConflict"));
+        assert!(taken(409, "BlobAlreadyExists"));
+        assert!(!taken(403, "AccessDenied"));
+        assert!(!taken(503, "SlowDown"));
+    }
+}
