@@ -174,6 +174,9 @@ impl Target<'_> {
         if let Some(key) = &options.service_account_key {
             builder = builder.with_service_account_key(key.reveal());
         }
+        if let Some(token) = &options.access_token {
+            builder = builder.with_bearer_token(token.reveal());
+        }
         if let Some(path) = &options.application_credentials_file {
             builder = builder.with_application_credentials(path);
         }

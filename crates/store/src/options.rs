@@ -51,6 +51,8 @@ pub struct Options {
     pub service_account_key: Option<Secret>,
     /// GCS: application default credentials: a key file or that of `gcloud auth`.
     pub application_credentials_file: Option<String>,
+    /// GCS: an access token got elsewhere, which nobody renews.
+    pub access_token: Option<Secret>,
 
     /// Azure: the storage account.
     pub account: Option<String>,
@@ -197,9 +199,15 @@ impl Options {
             ]
             .iter()
             .any(|text| text.is_some())
-            || [&self.secret_access_key, &self.service_account_key, &self.account_key, &self.sas_token]
-                .iter()
-                .any(|secret| secret.is_some())
+            || [
+                &self.secret_access_key,
+                &self.service_account_key,
+                &self.access_token,
+                &self.account_key,
+                &self.sas_token,
+            ]
+            .iter()
+            .any(|secret| secret.is_some())
     }
 
     /// How long to go on trying.

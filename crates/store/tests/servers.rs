@@ -1,0 +1,146 @@
+//! The contract on real servers and mounts, named by the environment; `tests/servers/up` starts them.
+//!
+//! Where a variable is absent the test says that it was skipped; where `CI` is `true` it fails.
+
+#![expect(clippy::disallowed_methods, reason = "tests read the environment, and unwrap")]
+
+use bytes::Bytes;
+use cistern_store::contract::{self, Extent};
+use cistern_store::{Error, ErrorKind, FsStore, Key, Location, Options, Secret, Store, open};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The key of every Azurite, from its documentation.
+const AZURITE_KEY: &str =
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+
+/// The value of a variable, or `None` and a line that says what is skipped.
+fn given(variable: &str) -> Option<String> {
+    let value = std::env::var(variable).ok().filter(|value| !value.is_empty());
+    if value.is_none() {
+        let in_ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
+        assert!(!in_ci, "{variable} is not set: in CI every server must be there");
+        println!("skipped: {variable}: it names no server; see tests/servers/README.md");
+    }
+    value
+}
+
+/// `URL/bucket` → the server's URL and the bucket.
+fn split(url: &str) -> (String, String) {
+    let (endpoint, bucket) = url.rsplit_once('/').unwrap();
+    (endpoint.to_owned(), bucket.to_owned())
+}
+
+fn secret(text: &str) -> Option<Secret> {
+    Some(Secret::new(text.to_owned()))
+}
+
+fn s3(url: &str, id: &str, key: &str) -> (Location, Options) {
+    let (endpoint, bucket) = split(url);
+    let options = Options {
+        endpoint: Some(endpoint),
+        access_key_id: Some(id.to_owned()),
+        secret_access_key: secret(key),
+        ..Options::default()
+    };
+    (format!("s3://{bucket}/some/prefix").parse().unwrap(), options)
+}
+
+fn azure(url: &str) -> (Location, Options) {
+    let (endpoint, container) = split(url);
+    let options = Options {
+        endpoint: Some(endpoint),
+        account: Some("devstoreaccount1".to_owned()),
+        account_key: secret(AZURITE_KEY),
+        ..Options::default()
+    };
+    (format!("az://{container}/some/prefix").parse().unwrap(), options)
+}
+
+fn gcs(url: &str) -> (Location, Options) {
+    let (endpoint, bucket) = split(url);
+    let options = Options { endpoint: Some(endpoint), access_token: secret("token"), ..Options::default() };
+    (format!("gs://{bucket}/some/prefix").parse().unwrap(), options)
+}
+
+/// Opening must fail with `kind`, and soon.
+async fn refused(location: &str, options: &Options, kind: ErrorKind) -> Error {
+    let began = Instant::now();
+    let e = open(&location.parse().unwrap(), options).await.err().expect("it is refused");
+    assert_eq!(e.kind, kind, "{e}");
+    assert!(began.elapsed() < Duration::from_secs(10), "within seconds: {:?}", began.elapsed());
+    e
+}
+
+async fn write_and_read(store: &Arc<dyn Store>) {
+    let key = Key::new(format!("hello/{:x}", rand::random::<u64>()));
+    store.put_new(&key, vec![Bytes::from_static(b"hello")]).await.unwrap();
+    assert_eq!(store.get(&key, 100).await.unwrap(), "hello");
+    store.delete(&key).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s3_keeps_the_contract() {
+    let Some(url) = given("CISTERN_TEST_S3") else { return };
+    let (location, options) = s3(&url, "any", "any");
+    contract::check(&*open(&location, &options).await.unwrap()).await;
+    let absent = refused("s3://no-such-bucket-here", &options, ErrorKind::Config).await;
+    assert!(absent.why.contains("create the bucket"), "{absent}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s3_over_tls_trusts_only_what_it_is_told_to() {
+    let Some(url) = given("CISTERN_TEST_S3_TLS") else { return };
+    let Some(ca) = given("CISTERN_TEST_CA") else { return };
+    let (location, stranger) = s3(&url, "any", "any");
+    let e = refused(&location.to_string(), &stranger, ErrorKind::Config).await;
+    assert!(e.why.contains("ca_file"), "it says what to do: {e}");
+
+    let trusting = Options { ca_file: Some(ca.into()), ..stranger.clone() };
+    let few = Extent { list_len: 50, large_bytes: 20 << 20, race_len: 5 };
+    contract::check_to(&*open(&location, &trusting).await.unwrap(), &few).await;
+
+    let blind = Options { skip_verify: true, ..stranger };
+    write_and_read(&open(&location, &blind).await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signatures_are_right_for_a_server_that_checks_them() {
+    let Some(url) = given("CISTERN_TEST_RCLONE") else { return };
+    let (location, options) = s3(&url, "cistern", "cistern-secret");
+    write_and_read(&open(&location, &options).await.unwrap()).await;
+    let wrong = Options { secret_access_key: secret("wrong-secret"), ..options.clone() };
+    let e = refused(&location.to_string(), &wrong, ErrorKind::Config).await;
+    assert!(e.why.contains("credentials") && !e.why.contains("wrong-secret"), "{e}");
+    let unknown = Options { access_key_id: Some("nobody".to_owned()), ..options };
+    refused(&location.to_string(), &unknown, ErrorKind::Config).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn azure_keeps_the_contract() {
+    let Some(url) = given("CISTERN_TEST_AZURE") else { return };
+    let (location, options) = azure(&url);
+    contract::check(&*open(&location, &options).await.unwrap()).await;
+    refused("az://no-such-container", &options, ErrorKind::Config).await;
+    let wrong = Options { account_key: secret("d3Jvbmc="), ..options };
+    refused(&location.to_string(), &wrong, ErrorKind::Config).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gcs_keeps_the_contract() {
+    let Some(url) = given("CISTERN_TEST_GCS") else { return };
+    let (location, options) = gcs(&url);
+    contract::check(&*open(&location, &options).await.unwrap()).await;
+    refused("gs://no-such-bucket-here", &options, ErrorKind::Config).await;
+    let wrong = Options { access_token: secret("wrong"), ..options };
+    refused(&location.to_string(), &wrong, ErrorKind::Config).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nfs_keeps_the_contract() {
+    let Some(dir) = given("CISTERN_TEST_NFS_DIR") else { return };
+    let store = FsStore::create(dir).unwrap();
+    let extent = Extent { large_bytes: 20 << 20, ..Extent::default() };
+    contract::check_to(&store, &extent).await;
+    assert_eq!(store.staging_len().await.unwrap(), 0, "no staging file is left");
+}
