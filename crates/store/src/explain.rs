@@ -38,13 +38,23 @@ pub(crate) fn explain(failure: &object_store::Error) -> Meaning {
     if let Some(http) = chain().find_map(|e| e.downcast_ref::<HttpError>()) {
         return transport(http, root_cause(failure));
     }
+    let cause = root_cause(failure);
+    if let Some(status) = batch_status(&cause) {
+        let (code, message) = (String::new(), String::new());
+        return refusal(&Refused { status, code, message, region: None });
+    }
     let kind = match failure {
         object_store::Error::NotFound { .. } => ErrorKind::NotFound,
         object_store::Error::PermissionDenied { .. } => ErrorKind::Denied,
         object_store::Error::Unauthenticated { .. } => ErrorKind::Config,
         _ => ErrorKind::Other,
     };
-    Meaning { kind, why: root_cause(failure), taken: false }
+    Meaning { kind, why: cause, taken: false }
+}
+
+/// The status of one delete in a batch, which is how the client deletes on Azure; it comes as text only.
+fn batch_status(cause: &str) -> Option<u16> {
+    cause.rsplit_once("(code: ")?.1.strip_suffix(')')?.parse().ok()
 }
 
 /// A failure, what it says caused it, and so on to the root.
@@ -85,6 +95,7 @@ fn refusal(refused: &Refused) -> Meaning {
             _,
             "InvalidAuthenticationInfo" | "NoAuthenticationInformation" | "invalid_grant" | "invalid_client",
         )
+        | (_, "AuthorizationFailure")
         | (401, _) => (Config, "; check the credentials and that they belong to this endpoint"),
         (_, "ExpiredToken" | "TokenRefreshRequired" | "InvalidToken") => {
             (Denied, "; the session token is no longer good, get a new one")
@@ -138,6 +149,12 @@ mod tests {
         assert_eq!(kind(507, ""), ErrorKind::Full);
         assert_eq!(kind(301, "PermanentRedirect"), ErrorKind::Config);
         assert_eq!(kind(400, "MalformedXML"), ErrorKind::Other);
+    }
+
+    #[test]
+    fn a_delete_refused_in_a_batch_keeps_its_status() {
+        assert_eq!(batch_status("Bulk delete request failed for key a: Conflict (code: 409)"), Some(409));
+        assert_eq!(batch_status("Got invalid bulk delete response: no boundary"), None);
     }
 
     #[test]
