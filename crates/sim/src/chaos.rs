@@ -397,4 +397,5 @@ impl<S: Store + ?Sized> Store for ChaosStore<S> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test that cannot unwrap has failed")]
 mod tests;

@@ -7,9 +7,13 @@
 //! this crate can be used by the tests of every crate above the store.
 
 mod chaos;
+mod dump;
 mod fault;
 mod journal;
+mod model;
 
 pub use chaos::{ChaosStore, LastWrite};
+pub use dump::{Dump, DumpReader, Spread};
 pub use fault::{Fault, Lag, Rule, Verb};
 pub use journal::{Op, Outcome};
+pub use model::{Broken, Content, Promises};

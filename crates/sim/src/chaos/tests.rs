@@ -295,3 +295,8 @@ async fn the_same_seed_gives_the_same_history() {
     assert_eq!(first, history(11).await);
     assert_ne!(first, history(12).await);
 }
+
+#[tokio::test]
+async fn without_rules_the_contract_holds() {
+    cistern_store::contract::check(&chaos(1)).await;
+}
