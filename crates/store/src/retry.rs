@@ -13,6 +13,9 @@ use tokio::time::{Instant, sleep, timeout};
 /// The slowest transfer that still counts as one: 256 KiB/s.
 const RATE_MIN_BYTES_PER_SEC: u64 = 256 << 10;
 
+/// The size for which an attempt to read is given time, when the caller would take even more.
+const READ_BYTES_MAX: u64 = 1 << 30;
+
 /// How long to go on trying, and how to wait in between.
 #[derive(Clone, Debug)]
 pub struct Patience {
@@ -150,7 +153,7 @@ impl<S: Store> Store for Retry<S> {
     }
 
     async fn get(&self, key: &Key, size_max: u64) -> Result<Bytes, Error> {
-        self.persist("read", key, size_max, || self.inner.get(key, size_max)).await
+        self.persist("read", key, size_max.min(READ_BYTES_MAX), || self.inner.get(key, size_max)).await
     }
 
     async fn get_range(&self, key: &Key, range: Range<u64>) -> Result<Bytes, Error> {
