@@ -365,6 +365,7 @@ mod tests {
         let changed = changed(&monday, &monday.next_night(4, 1.0, Spread::Clustered, 0, 0));
         assert_eq!(changed.len(), 100);
         assert_eq!(changed.last().unwrap() - changed[0], 99);
+        assert_ne!(changed[0], 1, "the stretch lies where the seed says");
     }
 
     #[test]

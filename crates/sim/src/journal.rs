@@ -142,3 +142,34 @@ impl Effects {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operation_that_ends_late_ends_itself_and_no_other() {
+        let mut log = OpLog::default();
+        let early = log.begin(Verb::Put, "early", &[]);
+        log.clear();
+        let late = log.begin(Verb::Put, "late", &[]);
+        log.end(early, 1, Outcome::Done);
+        assert_eq!(log.to_vec()[0].outcome, Outcome::Unfinished);
+        log.end(late, 1, Outcome::Done);
+        assert_eq!(log.to_vec()[0].outcome, Outcome::Done);
+    }
+
+    #[test]
+    fn the_log_is_bounded() {
+        let mut log = OpLog::default();
+        let first = log.begin(Verb::Put, "first", &[]);
+        let last = (0..OPS_KEPT_MAX).map(|_| log.begin(Verb::Get, "later", &[])).last();
+        assert_eq!(last, Some(first + OPS_KEPT_MAX));
+        log.end(first, 1, Outcome::Done);
+        log.end(first + OPS_KEPT_MAX, 1, Outcome::Done);
+        let kept = log.to_vec();
+        assert_eq!(kept.len(), OPS_KEPT_MAX);
+        assert_eq!(kept[0].outcome, Outcome::Unfinished);
+        assert_eq!(kept[OPS_KEPT_MAX - 1].outcome, Outcome::Done);
+    }
+}

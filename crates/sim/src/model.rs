@@ -109,15 +109,12 @@ impl<Id: Ord + Clone + Debug> Promises<Id> {
     /// A snapshot was forgotten.
     pub fn forgot(&mut self, id: &Id) {
         self.committed.remove(id);
-        self.perhaps_forgotten.remove(id);
         self.forgotten.insert(id.clone());
     }
 
     /// Forgetting a snapshot failed, or its process died.
     pub fn forget_failed(&mut self, id: &Id) {
-        if !self.forgotten.contains(id) {
-            self.perhaps_forgotten.insert(id.clone());
-        }
+        self.perhaps_forgotten.insert(id.clone());
     }
 
     /// Snapshots that must be there, with what they must restore to.

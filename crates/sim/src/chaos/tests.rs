@@ -229,6 +229,7 @@ async fn a_crashed_handle_is_dead_for_ever_and_others_live_on() {
 async fn a_process_can_be_dead_from_the_start() {
     let store = chaos(1);
     store.crash_after(0);
+    assert_eq!(store.head(&key("a")).await.unwrap_err().kind, ErrorKind::Other);
     assert_eq!(put(&store, "a").await, Err(ErrorKind::Other));
     assert_eq!(held(&store), [""; 0]);
 }
