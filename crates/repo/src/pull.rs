@@ -1,0 +1,243 @@
+//! A snapshot out: fetch ahead, check every chunk against its name, write in order.
+
+use crate::chunks::Chunks;
+use crate::error::{Error, ErrorKind, Result};
+use crate::observe::{Counter, Observer};
+use crate::repository::Repository;
+use crate::snapshots::SnapshotInfo;
+use cistern_format::codec::Expander;
+use cistern_format::recipe::{self, Node};
+use cistern_format::snapshot::Snapshot;
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _};
+use std::io::Write;
+use std::sync::Arc;
+use tokio::sync::{Mutex, mpsc};
+
+/// Plain bytes handled as one unit of work.
+const UNIT_BYTES: u64 = 4 << 20;
+/// Units whose records are being fetched.
+const FETCHES: usize = 6;
+/// Units waiting to be written.
+const WRITES: usize = 2;
+/// Pieces of packs kept, in bytes.
+const CACHE_BYTES: u64 = 32 << 20;
+
+/// Where a stream goes.
+pub type Sink = Box<dyn Write + Send>;
+
+/// Reads chunks; if a prune moved some meanwhile, looks once where they are now.
+struct Source {
+    repo: Repository,
+    chunks: Mutex<(Arc<Chunks>, bool)>,
+}
+
+type Unit = Vec<Node>;
+
+impl Repository {
+    /// Writes a snapshot's stream to `sink` and returns the sink.
+    ///
+    /// Every chunk is checked before it is written, the whole-stream digest at the end.
+    ///
+    /// # Errors
+    /// Nothing unverified was written, but what was written may be the beginning only: whoever reads
+    /// the other end must look at the exit status.
+    pub async fn pull(&self, snapshot: &SnapshotInfo, sink: Sink, watch: Arc<dyn Observer>) -> Result<Sink> {
+        let doing = format!("pull `{}` {}", crate::push::printable(&snapshot.snapshot.name), snapshot.id);
+        if !self.keys().can_read() {
+            let why =
+                format!("it takes a credential of role pull, this one is of role {}", self.keys().role());
+            return Err(Error::new(ErrorKind::Denied, doing, why));
+        }
+        let source = Arc::new(Source::open(self).await?);
+        let units = units(nodes(source.clone(), &snapshot.snapshot));
+        let threads = self.world().threads();
+        let expanded = units
+            .map_ok(|unit| fetch(source.clone(), unit))
+            .try_buffered(FETCHES)
+            .map_ok(|fetched| expand(source.clone(), fetched, threads))
+            .try_buffered(threads + 1);
+        futures::pin_mut!(expanded);
+        let (out, writer) = write_thread(sink, watch);
+        while let Some(unit) = expanded.try_next().await? {
+            if out.send(unit).await.is_err() {
+                break;
+            }
+        }
+        drop(out);
+        let (sink, digest, len) =
+            writer.await.map_err(|e| Error::new(ErrorKind::Stream, doing.clone(), e))??;
+        if digest != *snapshot.snapshot.digest || len != snapshot.snapshot.raw_bytes {
+            let why = "the stream as a whole does not match its digest, though every chunk does";
+            return Err(Error::new(ErrorKind::Damaged, doing, why));
+        }
+        Ok(sink)
+    }
+}
+
+type Written = Result<(Sink, [u8; 32], u64)>;
+
+/// Writes and digests on a thread of its own, so that a slow reader holds up nothing else.
+fn write_thread(
+    mut sink: Sink,
+    watch: Arc<dyn Observer>,
+) -> (mpsc::Sender<Vec<Vec<u8>>>, tokio::task::JoinHandle<Written>) {
+    let (out, mut units) = mpsc::channel::<Vec<Vec<u8>>>(WRITES);
+    let writer = tokio::task::spawn_blocking(move || {
+        let stream = |e| Error::new(ErrorKind::Stream, "write the stream", e);
+        let (mut digest, mut len) = (blake3::Hasher::new(), 0u64);
+        while let Some(unit) = units.blocking_recv() {
+            for raw in unit {
+                digest.update(&raw);
+                sink.write_all(&raw).map_err(stream)?;
+                len += raw.len() as u64;
+                watch.count(Counter::WrittenBytes, raw.len() as u64);
+            }
+        }
+        sink.flush().map_err(stream)?;
+        Ok((sink, *digest.finalize().as_bytes(), len))
+    });
+    (out, writer)
+}
+
+/// The data chunks of a snapshot in order; pieces of the recipe are read as they are needed.
+fn nodes(source: Arc<Source>, snapshot: &Snapshot) -> BoxStream<'static, Result<Node>> {
+    let root = snapshot.recipe.clone();
+    let mut level: BoxStream<'static, Result<Node>> =
+        futures::stream::iter(root.nodes.into_iter().map(Ok)).boxed();
+    for below in (0..root.depth).rev() {
+        let source = source.clone();
+        level = level
+            .map_ok(move |node| {
+                let source = source.clone();
+                async move {
+                    let piece = source.get(&node).await?;
+                    let nodes = recipe::decode(below, &piece)
+                        .map_err(|d| Error::damage(format!("read recipe {:?}", node.id), d))?;
+                    Ok(futures::stream::iter(nodes.into_iter().map(Ok)))
+                }
+            })
+            .try_buffered(2)
+            .try_flatten()
+            .boxed();
+    }
+    level
+}
+
+/// Groups nodes into units of work.
+fn units(nodes: BoxStream<'static, Result<Node>>) -> impl futures::Stream<Item = Result<Unit>> {
+    futures::stream::try_unfold((nodes, None), |(mut nodes, held): (_, Option<Node>)| async move {
+        let mut unit: Unit = held.into_iter().collect();
+        let mut len: u64 = unit.iter().map(|n| n.len).sum();
+        while let Some(node) = nodes.try_next().await? {
+            if !unit.is_empty() && len + node.len > UNIT_BYTES {
+                return Ok(Some((unit, (nodes, Some(node)))));
+            }
+            len += node.len;
+            unit.push(node);
+        }
+        Ok(if unit.is_empty() { None } else { Some((unit, (nodes, None))) })
+    })
+}
+
+/// A unit whose records are here; a chunk whose record could not be fetched is looked for again.
+type Fetched = Vec<(Node, Result<crate::chunks::Sealed>)>;
+
+async fn fetch(source: Arc<Source>, unit: Unit) -> Result<Fetched> {
+    let chunks = source.chunks().await;
+    let fetches = unit.into_iter().map(|node| {
+        let chunks = chunks.clone();
+        async move {
+            let sealed = match chunks.index().find(&node.id) {
+                Some(location) => chunks.fetch(node.id, location).await,
+                None => Err(crate::chunks::missing(&node.id)),
+            };
+            (node, sealed)
+        }
+    });
+    Ok(futures::future::join_all(fetches).await)
+}
+
+async fn expand(source: Arc<Source>, fetched: Fetched, threads: usize) -> Result<Vec<Vec<u8>>> {
+    let chunks = source.chunks().await;
+    let work = move || {
+        let mut expander = Expander::default();
+        let expanded = fetched.into_iter().map(|(node, sealed)| {
+            let raw = sealed.and_then(|s| chunks.expand(s, &mut expander));
+            (node, raw.and_then(|raw| right_length(&node, raw)))
+        });
+        expanded.collect::<Vec<_>>()
+    };
+    let expanded = if threads == 0 {
+        work()
+    } else {
+        let run = tokio::task::spawn_blocking(work).await;
+        run.map_err(|e| Error::new(ErrorKind::Stream, "run the pull", e))?
+    };
+    let mut unit = Vec::with_capacity(expanded.len());
+    for (node, raw) in expanded {
+        unit.push(match raw {
+            Ok(raw) => raw,
+            Err(first) => source.get_again(&node, first).await?,
+        });
+    }
+    Ok(unit)
+}
+
+fn right_length(node: &Node, raw: Vec<u8>) -> Result<Vec<u8>> {
+    if raw.len() as u64 == node.len {
+        return Ok(raw);
+    }
+    let why = "it has another length than the recipe says";
+    Err(Error::new(ErrorKind::Damaged, format!("read {:?}", node.id), why))
+}
+
+impl Source {
+    async fn open(repo: &Repository) -> Result<Source> {
+        let chunks = Source::view(repo).await?;
+        Ok(Source { repo: repo.clone(), chunks: Mutex::new((chunks, false)) })
+    }
+
+    async fn view(repo: &Repository) -> Result<Arc<Chunks>> {
+        let index = repo.read_index().await?;
+        Ok(Arc::new(Chunks::new(repo.objects.clone(), Arc::new(index), CACHE_BYTES)))
+    }
+
+    async fn chunks(&self) -> Arc<Chunks> {
+        self.chunks.lock().await.0.clone()
+    }
+
+    /// A recipe piece.
+    async fn get(&self, node: &Node) -> Result<Vec<u8>> {
+        match self.chunks().await.get(node.id).await {
+            Ok(raw) => Ok(raw),
+            Err(first) => self.looked_up_again(node, first).await,
+        }
+    }
+
+    /// A chunk that failed at its first place: at any other, or after a second look at the index.
+    async fn get_again(&self, node: &Node, first: Error) -> Result<Vec<u8>> {
+        let raw = match self.chunks().await.get(node.id).await {
+            Ok(raw) => Ok(raw),
+            Err(_) => self.looked_up_again(node, first).await,
+        };
+        raw.and_then(|raw| right_length(node, raw))
+    }
+
+    async fn looked_up_again(&self, node: &Node, first: Error) -> Result<Vec<u8>> {
+        let mut held = self.chunks.lock().await;
+        if !held.1 {
+            *held = (Source::view(&self.repo).await?, true);
+        }
+        let chunks = held.0.clone();
+        drop(held);
+        chunks.get(node.id).await.map_err(|_| first)
+    }
+}
+
+impl Repository {
+    /// Every chunk that can be read: condemned packs still count, for they still exist.
+    pub(crate) async fn read_index(&self) -> Result<crate::index::Index> {
+        self.objects.reading_view().await
+    }
+}

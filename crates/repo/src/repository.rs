@@ -1,0 +1,144 @@
+//! A repository: made once, opened with a key, the start of everything else.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::objects::Objects;
+use crate::world::World;
+use bytes::Bytes;
+use cistern_format::config::{CONFIG_KEY, Config, MARKER_BYTES_MAX, MARKER_KEY, Marker};
+use cistern_format::envelope::Kind;
+use cistern_format::id::RepoId;
+use cistern_format::keys::{Credential, Keyring, Role, Secret32};
+use cistern_format::object::{from_cbor, to_cbor};
+use cistern_store::{Key, Store};
+use std::sync::Arc;
+
+/// What opens a repository.
+pub enum Unlock {
+    /// A credential: opens without asking anything of the store.
+    Credential(Credential),
+    /// A passphrase: tried on every key slot.
+    Passphrase(Vec<u8>),
+}
+
+/// An open repository. Cheap to clone.
+#[derive(Clone)]
+pub struct Repository {
+    pub(crate) objects: Objects,
+    pub(crate) config: Config,
+}
+
+impl Repository {
+    /// Makes a repository in an empty place and returns it with its owner's keys.
+    ///
+    /// The marker is written last: a crash before it leaves a place where `init` works again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] if there is a repository already.
+    pub async fn init(store: Arc<dyn Store>, config: Config, world: World) -> Result<Repository> {
+        let doing = || format!("create a repository at {}", store.location());
+        config.check().map_err(|d| Error::new(ErrorKind::Invalid, doing(), d))?;
+        if Repository::marker(&*store).await?.is_some() {
+            return Err(Error::new(ErrorKind::Invalid, doing(), "there is one already"));
+        }
+        let repo = RepoId(world.random());
+        let keys = Keyring::from_root(Secret32(world.random()), repo);
+        let objects = Objects { store: store.clone(), keys: Arc::new(keys), world: Arc::new(world) };
+        let written = objects.put(Kind::Config, CONFIG_KEY, &to_cbor(&config)).await;
+        written.map_err(|e| match e.kind {
+            cistern_store::ErrorKind::Exists => Error::new(
+                ErrorKind::Invalid,
+                doing(),
+                "an earlier attempt left its parameters there: remove the object `config` and try again",
+            ),
+            _ => Error::store(doing(), e),
+        })?;
+        let marker = Bytes::from(Marker::new(repo).encode());
+        let written = store.put_new(&Key::new(MARKER_KEY), vec![marker]).await;
+        written.map_err(|e| Error::store(doing(), e))?;
+        Ok(Repository { objects, config })
+    }
+
+    /// What lies at a place: the marker of a repository, or `None`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] if a later version made it or something else lies there.
+    pub async fn marker(store: &dyn Store) -> Result<Option<Marker>> {
+        let doing = || format!("look for a repository at {}", store.location());
+        match store.get(&Key::new(MARKER_KEY), MARKER_BYTES_MAX).await {
+            Ok(bytes) => match Marker::decode(&bytes) {
+                Ok(marker) => Ok(Some(marker)),
+                Err(d) => Err(Error::new(ErrorKind::Invalid, doing(), d)),
+            },
+            Err(e) if e.kind == cistern_store::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Error::store(doing(), e)),
+        }
+    }
+
+    /// Opens a repository.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is none, [`ErrorKind::WrongKey`] if the key is another's.
+    pub async fn open(store: Arc<dyn Store>, unlock: Unlock, world: World) -> Result<Repository> {
+        let doing = || format!("open the repository at {}", store.location());
+        let marker = Repository::marker(&*store).await?;
+        let Some(marker) = marker else {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                doing(),
+                "there is no repository (`cistern init` makes one)",
+            ));
+        };
+        let keys = match unlock {
+            Unlock::Credential(credential) => Keyring::from_credential(&credential)
+                .map_err(|d| Error::new(ErrorKind::WrongKey, doing(), d))?,
+            Unlock::Passphrase(passphrase) => {
+                crate::keys::unlock(&store, marker.repository, &passphrase).await?
+            }
+        };
+        if keys.repo() != marker.repository {
+            return Err(Error::new(ErrorKind::WrongKey, doing(), "the key belongs to another repository"));
+        }
+        let objects = Objects { store: store.clone(), keys: Arc::new(keys), world: Arc::new(world) };
+        let config: Config = from_cbor("configuration", &objects.get(Kind::Config, CONFIG_KEY).await?)
+            .map_err(|d| Error::damage(doing(), d))?;
+        config.check().map_err(|d| Error::damage(doing(), d))?;
+        Ok(Repository { objects, config })
+    }
+
+    /// The keys it was opened with.
+    pub fn keys(&self) -> &Keyring {
+        &self.objects.keys
+    }
+
+    /// The parameters all its writers share.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Where it is, without any secret.
+    pub fn location(&self) -> String {
+        self.objects.store.location()
+    }
+
+    /// Its store.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.objects.store
+    }
+
+    /// Its clock and dice.
+    pub fn world(&self) -> &World {
+        &self.objects.world
+    }
+
+    /// Refuses what the credential's role cannot do, before anything is touched.
+    pub(crate) fn require(&self, role: Role, doing: &str) -> Result<()> {
+        if self.keys().restrict(role).is_some() {
+            return Ok(());
+        }
+        let why = format!(
+            "it takes a credential of role {role} or more, this one is of role {}",
+            self.keys().role()
+        );
+        Err(Error::new(ErrorKind::Denied, doing, why))
+    }
+}

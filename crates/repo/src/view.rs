@@ -1,0 +1,151 @@
+//! What a reader or writer believes of a repository: packs that exist, minus condemned, by index.
+//!
+//! The order of reads is the protocol: **trash, then the list of packs, then the index**. A pack
+//! condemned after our reading of the trash waits for us, because we had registered before (see
+//! `prune`); an index read before the list could name packs that are gone.
+
+use crate::error::Result;
+use crate::index::{Index, IndexBuilder};
+use crate::objects::{FETCHES_MAX, Objects};
+use cistern_format::envelope::Kind;
+use cistern_format::id::PackId;
+use cistern_format::object::{Trash, from_cbor};
+use cistern_format::segment::{self, IndexedPack};
+use cistern_store::Entry;
+use futures::{StreamExt as _, TryStreamExt as _};
+use std::collections::{HashMap, HashSet};
+use std::time::SystemTime;
+
+pub(crate) const PACKS: &str = "packs/";
+pub(crate) const INDEX: &str = "index/";
+pub(crate) const TRASH: &str = "trash/";
+const QUEUE_SUFFIX: &str = ".queue";
+
+/// A pack as the store lists it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ListedPack {
+    pub(crate) object_len: u64,
+    pub(crate) modified: SystemTime,
+}
+
+/// A trash list that still stands.
+#[derive(Clone, Debug)]
+pub(crate) struct TrashList {
+    /// Key of the list, without the queue's suffix.
+    pub(crate) key: String,
+    pub(crate) packs: Vec<PackId>,
+    pub(crate) modified: SystemTime,
+    /// When the list of sessions to wait for was written, if it was.
+    pub(crate) has_queue: bool,
+}
+
+impl TrashList {
+    pub(crate) fn queue_key(list_key: &str) -> String {
+        format!("{list_key}{QUEUE_SUFFIX}")
+    }
+}
+
+/// The state of a repository as of one careful reading.
+pub(crate) struct View {
+    /// Chunks of packs that exist and are not condemned.
+    pub(crate) index: Index,
+    /// All packs that exist.
+    pub(crate) listed: HashMap<PackId, ListedPack>,
+    /// Packs nobody may rely on.
+    pub(crate) condemned: HashSet<PackId>,
+    /// Packs that exist, are not condemned, and no index object names.
+    pub(crate) orphans: Vec<PackId>,
+    /// The trash lists behind `condemned`.
+    pub(crate) trash: Vec<TrashList>,
+    /// Index objects that were read, and the packs they name that are of no use any more.
+    pub(crate) segments: Vec<Entry>,
+    pub(crate) stale_packs: usize,
+}
+
+impl Objects {
+    /// Reads trash, packs and index, in that order.
+    pub(crate) async fn view(&self) -> Result<View> {
+        let trash = self.trash().await?;
+        let condemned: HashSet<PackId> = trash.iter().flat_map(|t| t.packs.iter().copied()).collect();
+        let listed = self.list_packs().await?;
+        self.view_of(trash, condemned, listed).await
+    }
+
+    /// For readers, who rely on nothing staying: condemned packs count as long as they exist.
+    pub(crate) async fn reading_view(&self) -> Result<Index> {
+        let listed = self.list_packs().await?;
+        Ok(self.view_of(vec![], HashSet::new(), listed).await?.index)
+    }
+
+    async fn view_of(
+        &self,
+        trash: Vec<TrashList>,
+        condemned: HashSet<PackId>,
+        listed: HashMap<PackId, ListedPack>,
+    ) -> Result<View> {
+        let segments = self.list(INDEX).await?;
+        let mut builder = IndexBuilder::default();
+        let mut stale = HashSet::new();
+        let keys: Vec<_> = segments.iter().map(|e| e.key.clone()).collect();
+        let mut bodies = futures::stream::iter(keys)
+            .map(|key| async move { self.find(Kind::Index, key.as_str()).await })
+            .buffered(FETCHES_MAX);
+        while let Some(body) = bodies.try_next().await? {
+            // An index object that vanished was merged into another that is listed too, or all its
+            // packs are gone; what nobody names shows up among the orphans.
+            let Some(body) = body else { continue };
+            for pack in self.decode_segment(&body)? {
+                let usable = listed.get(&pack.id).is_some_and(|l| l.object_len == pack.object_len);
+                if usable && !condemned.contains(&pack.id) {
+                    builder.add(&pack);
+                } else {
+                    stale.insert(pack.id);
+                }
+            }
+        }
+        drop(bodies);
+        let mut orphans: Vec<PackId> =
+            listed.keys().filter(|id| !condemned.contains(id) && !builder.has_pack(id)).copied().collect();
+        orphans.sort_unstable();
+        let stale_packs = stale.len();
+        Ok(View { index: builder.finish(), listed, condemned, orphans, trash, segments, stale_packs })
+    }
+
+    pub(crate) fn decode_segment(&self, body: &[u8]) -> Result<Vec<IndexedPack>> {
+        segment::decode(body).map_err(|d| crate::error::Error::damage("read the index", d))
+    }
+
+    pub(crate) async fn list_packs(&self) -> Result<HashMap<PackId, ListedPack>> {
+        let entries = self.list(PACKS).await?;
+        Ok(entries
+            .into_iter()
+            .filter_map(|e| {
+                let id: PackId = e.key.name().parse().ok()?;
+                (id.key() == e.key.as_str())
+                    .then_some((id, ListedPack { object_len: e.size, modified: e.modified }))
+            })
+            .collect())
+    }
+
+    /// All trash lists that stand.
+    pub(crate) async fn trash(&self) -> Result<Vec<TrashList>> {
+        let entries = self.list(TRASH).await?;
+        let (queues, lists): (Vec<Entry>, Vec<Entry>) =
+            entries.into_iter().partition(|e| e.key.as_str().ends_with(QUEUE_SUFFIX));
+        let queued: HashSet<&str> = queues.iter().map(|e| e.key.as_str()).collect();
+        let modified: HashMap<String, SystemTime> =
+            lists.iter().map(|e| (e.key.to_string(), e.modified)).collect();
+        let bodies = self.get_all(Kind::Trash, &lists).await?;
+        bodies
+            .into_iter()
+            .map(|(key, body)| {
+                let trash: Trash = from_cbor("trash list", &body)
+                    .map_err(|d| crate::error::Error::damage(format!("read {key}"), d))?;
+                let key = key.to_string();
+                let has_queue = queued.contains(TrashList::queue_key(&key).as_str());
+                let modified = modified[&key];
+                Ok(TrashList { key, packs: trash.packs, modified, has_queue })
+            })
+            .collect()
+    }
+}
