@@ -141,7 +141,7 @@ impl<S: Store + ?Sized> ChaosStore<S> {
     pub fn crash_with(&self, mutations: u64, last: LastWrite) {
         let mut own = self.own();
         own.crash = Some((own.mutations + mutations, last));
-        own.dead = mutations == 0;
+        own.dead |= mutations == 0;
     }
 
     /// Whether the process has died.
