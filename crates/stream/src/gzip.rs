@@ -17,9 +17,6 @@ mod header;
 mod rewrap;
 mod unwrap;
 
-#[cfg(test)]
-mod tests;
-
 pub use header::{HEADER_BYTES_MAX, Verdict, looks_unwrappable};
 pub use rewrap::{RewrapError, Rewrapper};
 pub use unwrap::{GzipError, Limits, SEGMENTS_BYTES_MAX, Unwrapper};

@@ -33,9 +33,6 @@ mod walk;
 mod xbstream;
 mod zstd;
 
-#[cfg(test)]
-mod tests;
-
 pub use format::Format;
 
 use serde::{Deserialize, Serialize};
@@ -110,8 +107,11 @@ impl Recognised {
     }
 }
 
-/// One entry per family; the first that knows the head wins. Their magics exclude each other.
-const FAMILIES: [fn(&[u8]) -> Option<Recognised>; 13] = [
+/// Recognises one family of formats by the head of a stream.
+type Family = fn(&[u8]) -> Option<Recognised>;
+
+/// The first family that knows the head wins. Their magics exclude each other.
+const FAMILIES: [Family; 13] = [
     pg::recognise,
     pg_custom::recognise,
     mysql::recognise,

@@ -55,13 +55,8 @@ pub(super) enum Parsed {
     Not { why: &'static str },
 }
 
-/// Whether these bytes, too few to judge, already carry the whole magic.
-pub(super) fn has_magic(bytes: &[u8]) -> bool {
-    bytes.starts_with(&MAGIC)
-}
-
 pub(super) fn parse(bytes: &[u8]) -> Parsed {
-    if !has_magic(bytes) {
+    if !bytes.starts_with(&MAGIC) {
         return if MAGIC.starts_with(bytes) { Parsed::More } else { Parsed::Not { why: "not gzip" } };
     }
     match end_of_header(bytes) {

@@ -25,7 +25,7 @@ pub struct Limits {
 /// Why a stream could not be unwrapped. Members count from 1, offsets are into the stream as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GzipError {
-    /// The stream ended inside a member: whoever wrote it did not finish.
+    /// The stream ended inside a member, be it in its first byte: whoever wrote it did not finish.
     #[error(
         "unwrap gzip: the stream ends at byte {offset_bytes}, inside the {part} of member {member}; \
          the dump is incomplete, run it again (`--unwrap=off` stores such bytes as they are)"

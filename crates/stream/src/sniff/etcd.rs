@@ -51,7 +51,9 @@ impl Walk for Snapshot {
 
     fn finish(self: Box<Self>) -> Completeness {
         let len = self.hashed_bytes + self.end.held().len() as u64;
-        if self.hashed_bytes % SECTOR_BYTES == 0 && self.hash.finalize().as_slice() == self.end.held() {
+        if self.hashed_bytes.is_multiple_of(SECTOR_BYTES)
+            && self.hash.finalize().as_slice() == self.end.held()
+        {
             return Completeness::Complete;
         }
         if len < self.database_bytes {
