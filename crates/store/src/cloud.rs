@@ -62,6 +62,11 @@ impl CloudStore {
         }
     }
 
+    /// Writes without a condition, which nothing but [`crate::doctor`] does, to see whether it is refused.
+    pub(crate) async fn overwrite(&self, key: &Key, bytes: Bytes) -> Result<(), Error> {
+        self.answer("overwrite", key, self.client.put(&self.path(key), bytes.into())).await.map(drop)
+    }
+
     /// Waits for an answer for as long as a request without data may take.
     async fn answer<T>(
         &self,

@@ -50,8 +50,7 @@ fn config(what: &str, why: impl std::fmt::Display) -> Error {
 
 /// The server to talk to when it is not the cloud's own, without a slash at the end.
 fn endpoint(cloud: Cloud, options: &Options) -> Result<Option<Url>, Error> {
-    let s3 = options.s3_endpoint.as_ref().filter(|_| cloud == Cloud::S3);
-    let Some(text) = options.endpoint.as_ref().or(s3) else { return Ok(None) };
+    let Some(text) = options.endpoint_of(cloud) else { return Ok(None) };
     let what = "the option `endpoint`";
     let url = Url::parse(text).map_err(|e| config(what, format!("{e}; write it as https://host:port")))?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
@@ -76,8 +75,7 @@ struct Target<'o> {
 
 impl Target<'_> {
     fn plain_http(&self) -> bool {
-        let by_endpoint = self.endpoint.as_ref().is_some_and(|url| url.scheme() == "http");
-        self.options.allow_http.unwrap_or(by_endpoint)
+        self.endpoint.as_ref().is_some_and(|url| url.scheme() == "http")
     }
 
     fn endpoint_text(&self) -> Option<String> {
@@ -90,7 +88,7 @@ impl Target<'_> {
         let agent = HeaderValue::from_static(concat!("cistern/", env!("CARGO_PKG_VERSION")));
         let mut client = ClientOptions::new()
             .with_user_agent(agent)
-            .with_allow_http(self.plain_http())
+            .with_allow_http(options.allow_http.unwrap_or(self.plain_http()))
             .with_allow_invalid_certificates(options.skip_verify)
             .with_connect_timeout(Duration::from_secs(options.connect_secs.unwrap_or(10).max(1)))
             // A request's time depends on its size: the store's own timeouts know it.

@@ -10,6 +10,7 @@ mod cloud;
 mod connect;
 #[cfg(feature = "contract")]
 pub mod contract;
+pub mod doctor;
 mod error;
 mod explain;
 mod fs;

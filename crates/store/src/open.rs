@@ -103,7 +103,7 @@ async fn greet(store: &CloudStore) -> Result<(), Error> {
     }
 }
 
-fn stack(store: impl Store, options: &Options) -> Arc<dyn Store> {
+pub(crate) fn stack(store: impl Store, options: &Options) -> Arc<dyn Store> {
     let retry = Retry::new(store, options.patience());
     let throttle = Throttle::new(retry, options.upload_bytes_per_sec, options.download_bytes_per_sec);
     Arc::new(Limit::new(throttle, options.requests_max.unwrap_or(REQUESTS_MAX)))

@@ -1,6 +1,7 @@
 //! How to reach a store: endpoint, credentials, TLS, limits.
 
 use crate::Secret;
+use crate::location::Cloud;
 use crate::retry::Patience;
 use serde::Deserialize;
 use std::num::NonZeroU64;
@@ -208,6 +209,17 @@ impl Options {
             ]
             .iter()
             .any(|secret| secret.is_some())
+    }
+
+    /// The server's address when it is not the cloud's own.
+    pub(crate) fn endpoint_of(&self, cloud: Cloud) -> Option<&str> {
+        let s3 = self.s3_endpoint.as_deref().filter(|_| cloud == Cloud::S3);
+        self.endpoint.as_deref().or(s3)
+    }
+
+    /// Whether requests go over plain HTTP.
+    pub(crate) fn speaks_plain_http(&self, cloud: Cloud) -> bool {
+        self.endpoint_of(cloud).is_some_and(|url| url.starts_with("http://"))
     }
 
     /// How long to go on trying.

@@ -1,13 +1,14 @@
 //! The contract on memory and a local directory, and what a disk does wrong.
 
-#![expect(clippy::disallowed_methods, reason = "a test that cannot unwrap has failed")]
+#![expect(clippy::disallowed_methods, reason = "tests unwrap, and read the clock")]
 
 use bytes::Bytes;
-use cistern_store::{ErrorKind, FsStore, Key, MemStore, Store, contract};
+use cistern_store::doctor::{Verdict, probe};
+use cistern_store::{ErrorKind, FsStore, Key, Location, MemStore, Options, Store, contract};
 use futures::TryStreamExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 #[tokio::test]
 async fn memory_keeps_the_contract() {
@@ -135,6 +136,45 @@ async fn an_immutable_directory_is_denied() {
     let e = put(&store, "d/b", b"y").await.unwrap_err();
     assert_eq!(e.kind, ErrorKind::Denied, "{e}");
     assert_eq!(store.staging_len().await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_finds_a_local_directory_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let location: Location = dir.path().to_str().unwrap().parse().unwrap();
+    let report = probe(&location, &Options::default(), SystemTime::now()).await.unwrap();
+    for check in ["create-if-absent", "racing-writers", "list-after-write", "range-read", "clock", "delete"] {
+        let finding = report.finding(check).expect(check);
+        assert_eq!(finding.verdict, Verdict::Good, "{finding:?}");
+    }
+    let left: Vec<_> = FsStore::open(dir.path()).unwrap().list("").try_collect().await.unwrap();
+    assert!(left.is_empty(), "it cleans up: {left:?}");
+    assert!(serde_json::to_string(&report).unwrap().contains(r#""check":"clock","verdict":"good""#));
+}
+
+#[tokio::test]
+async fn the_doctor_sees_leftovers_and_wrong_clocks() {
+    let dir = tempfile::tempdir().unwrap();
+    touch(&dir.path().join(".staging/old"));
+    let location: Location = dir.path().to_str().unwrap().parse().unwrap();
+    let yesterday = SystemTime::now() - Duration::from_secs(24 * 3600);
+    let report = probe(&location, &Options::default(), yesterday).await.unwrap();
+    assert_eq!(report.finding("leftovers").unwrap().verdict, Verdict::Limited);
+    let clock = report.finding("clock").unwrap();
+    assert_eq!(clock.verdict, Verdict::Bad);
+    assert!(clock.measured.contains("ahead of ours"), "{}", clock.measured);
+    assert_eq!(report.verdict(), Verdict::Bad, "the worst counts");
+}
+
+#[tokio::test]
+async fn the_doctor_says_that_it_may_not_write() {
+    let Some(mount) = Tmpfs::new("size=1m") else { return };
+    mount.remount("ro");
+    let location = Location::Directory(mount.path().to_owned());
+    let report = probe(&location, &Options::default(), SystemTime::now()).await.unwrap();
+    let write = report.finding("read-after-write").unwrap();
+    assert_eq!(write.verdict, Verdict::Bad);
+    assert!(write.measured.contains("read-write"), "it says what to do: {}", write.measured);
 }
 
 async fn put(store: &FsStore, key: &str, bytes: &[u8]) -> Result<(), cistern_store::Error> {

@@ -6,9 +6,11 @@
 
 use bytes::Bytes;
 use cistern_store::contract::{self, Extent};
+use cistern_store::doctor::{Verdict, probe};
 use cistern_store::{Error, ErrorKind, FsStore, Key, Location, Options, Secret, Store, open};
+use futures::StreamExt as _;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// The key of every Azurite, from its documentation.
 const AZURITE_KEY: &str =
@@ -114,6 +116,26 @@ async fn signatures_are_right_for_a_server_that_checks_them() {
     assert!(e.why.contains("credentials") && !e.why.contains("wrong-secret"), "{e}");
     let unknown = Options { access_key_id: Some("nobody".to_owned()), ..options };
     refused(&location.to_string(), &unknown, ErrorKind::Config).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_tells_a_store_that_creates_once_from_one_that_does_not() {
+    let Some(good) = given("CISTERN_TEST_S3") else { return };
+    let Some(bad) = given("CISTERN_TEST_RCLONE") else { return };
+    let verdicts = async |(location, options): (Location, Options)| {
+        let report = probe(&location, &options, SystemTime::now()).await.unwrap();
+        let verdict = |check: &str| report.finding(check).map(|f| f.verdict);
+        let left: Vec<_> = open(&location, &options).await.unwrap().list("doctor/").collect().await;
+        assert!(left.is_empty(), "it cleans up: {left:?}");
+        assert_eq!(verdict("range-read"), Some(Verdict::Good));
+        assert_eq!(verdict("transport"), Some(Verdict::Limited), "plain HTTP");
+        assert_eq!(verdict("overwrite"), Some(Verdict::Limited), "neither forbids it");
+        (verdict("create-if-absent"), verdict("racing-writers"))
+    };
+    let once = verdicts(s3(&good, "any", "any")).await;
+    assert_eq!(once, (Some(Verdict::Good), Some(Verdict::Good)));
+    let replaced = verdicts(s3(&bad, "cistern", "cistern-secret")).await;
+    assert_eq!(replaced, (Some(Verdict::Bad), Some(Verdict::Bad)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
