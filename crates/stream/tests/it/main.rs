@@ -1,5 +1,7 @@
 //! The stream crate from outside: real dumps, the ways they fail, and hostile bytes.
 
+#![allow(clippy::disallowed_methods, reason = "a test may unwrap")]
+
 mod fixtures;
 mod gzip;
 mod hostile;
