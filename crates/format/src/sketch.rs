@@ -16,10 +16,11 @@ use crate::reader::Reader;
 pub const FEATURES: usize = 8;
 /// Chunks shorter than this get no sketch: a delta would save little and cost a seek.
 pub const CHUNK_BYTES_MIN: usize = 4096;
-/// Of each `STRIDE` bytes the first `BLOCK` are looked at: a quarter of the work finds the same
-/// bases, because insertions within a chunk shift it by far less than a block.
-const STRIDE: usize = 256 << 10;
-const BLOCK: usize = 64 << 10;
+/// Bytes a gear hash of 64 bits remembers: older ones are shifted out of it.
+const WINDOW: usize = 64;
+/// Parts of a chunk that are hashed side by side, so that the processor need not wait for one sum
+/// before it begins the next.
+const LANES: usize = 4;
 
 /// The smallest hashes of a chunk, ascending by the order they were picked in; zeros fill up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,21 +43,51 @@ impl Sketcher {
             return None;
         }
         let mut smallest = [u64::MAX; FEATURES];
-        for stride in chunk.chunks(STRIDE) {
-            let mut hash = 0u64;
-            for &byte in &stride[..stride.len().min(BLOCK)] {
-                hash = (hash << 1).wrapping_add(self.table[byte as usize]);
-                if hash >> 55 == 0 {
-                    insert(&mut smallest, hash.wrapping_mul(MIX));
-                }
-            }
-        }
+        self.sample(chunk, &mut |hash| insert(&mut smallest, hash.wrapping_mul(MIX)));
         let mut features = [0; FEATURES];
         for (feature, hash) in features.iter_mut().zip(smallest) {
             // The top bits chose the hash; the bits below tell it from others.
             *feature = if hash == u64::MAX { 0 } else { (hash >> 8) as u32 };
         }
         (smallest[0] != u64::MAX).then_some(Sketch(features))
+    }
+}
+
+impl Sketcher {
+    /// Calls `sampled` with one in 512 of the gear hashes of all windows of `chunk`.
+    fn sample(&self, chunk: &[u8], sampled: &mut dyn FnMut(u64)) {
+        let lane_len = chunk.len() / LANES;
+        let mut hashes = [0u64; LANES];
+        // A lane starts with what the one before it ends with, so that no window is missed.
+        for (lane, hash) in hashes.iter_mut().enumerate() {
+            let start = lane * lane_len;
+            for &byte in &chunk[start.saturating_sub(WINDOW)..start] {
+                *hash = self.roll(*hash, byte);
+            }
+        }
+        let (first, rest) = chunk.split_at(lane_len);
+        let (second, rest) = rest.split_at(lane_len);
+        let (third, rest) = rest.split_at(lane_len);
+        let (fourth, tail) = rest.split_at(lane_len);
+        let lanes = first.iter().zip(second).zip(third.iter().zip(fourth));
+        for ((&a, &b), (&c, &d)) in lanes {
+            for (hash, byte) in hashes.iter_mut().zip([a, b, c, d]) {
+                *hash = self.roll(*hash, byte);
+                if *hash >> 55 == 0 {
+                    sampled(*hash);
+                }
+            }
+        }
+        for &byte in tail {
+            hashes[LANES - 1] = self.roll(hashes[LANES - 1], byte);
+            if hashes[LANES - 1] >> 55 == 0 {
+                sampled(hashes[LANES - 1]);
+            }
+        }
+    }
+
+    fn roll(&self, hash: u64, byte: u8) -> u64 {
+        (hash << 1).wrapping_add(self.table[byte as usize])
     }
 }
 
@@ -147,6 +178,26 @@ mod tests {
         assert_eq!(shared(sketch(&old), sketch(&rows(2, 7000))), 0);
         let other_key = Sketcher::new(&Secret32([2; 32])).sketch(&old).expect("long enough");
         assert_eq!(shared(sketch(&old), other_key), 0, "sketches are keyed");
+    }
+
+    #[test]
+    fn lanes_see_every_window_once() {
+        let sketcher = Sketcher::new(&Secret32([1; 32]));
+        for len in [4096, 4097, 50_003] {
+            let chunk = &rows(3, 2000)[..len];
+            let (mut one, mut hash) = (Vec::new(), 0);
+            for &byte in chunk {
+                hash = sketcher.roll(hash, byte);
+                if hash >> 55 == 0 {
+                    one.push(hash);
+                }
+            }
+            let mut lanes = Vec::new();
+            sketcher.sample(chunk, &mut |hash| lanes.push(hash));
+            one.sort_unstable();
+            lanes.sort_unstable();
+            assert_eq!(one, lanes);
+        }
     }
 
     #[test]

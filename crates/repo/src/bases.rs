@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// Chunks remembered as possible bases at most; about 130 bytes each in memory.
 const CANDIDATES_MAX: usize = 256 << 10;
-/// Chunks kept per feature: beyond this a feature is common and tells little.
+/// Chunks with one feature: from here on it is common and tells nothing.
 const CHUNKS_PER_FEATURE_MAX: usize = 8;
 /// A base that takes longer is late: the chunk is stored whole instead.
 const WAIT: Duration = Duration::from_millis(250);
@@ -51,6 +51,7 @@ pub(crate) struct BaseChoice {
     pub(crate) raw_len: u32,
 }
 
+impl BaseChoice { pub(crate) fn number_dbg(&self)->usize{self.number} }
 impl Bases {
     /// Loads the sketches of a series, newest first; those of other series only if it has none.
     pub(crate) async fn load(
@@ -104,7 +105,8 @@ impl Bases {
     pub(crate) fn choose(&self, sketch: &Sketch) -> Option<BaseChoice> {
         let mut votes: Vec<(u32, u32)> = Vec::with_capacity(16);
         for feature in sketch.0.iter().filter(|f| **f != 0) {
-            for &number in self.by_feature.get(feature).into_iter().flatten() {
+            let chunks = self.by_feature.get(feature).filter(|c| c.len() < CHUNKS_PER_FEATURE_MAX);
+            for &number in chunks.into_iter().flatten() {
                 match votes.iter_mut().find(|v| v.0 == number) {
                     Some(vote) => vote.1 += 1,
                     None => votes.push((number, 1)),
