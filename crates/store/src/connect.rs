@@ -237,3 +237,15 @@ fn virtual_host(endpoint: &Url, bucket: &str) -> Result<String, Error> {
     url.set_host(Some(&host)).map_err(|e| config("the option `path_style`", e))?;
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test that cannot unwrap has failed")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_virtual_host_has_the_bucket_in_front() {
+        let url = Url::parse("https://s3.example.com:9000/").unwrap();
+        assert_eq!(virtual_host(&url, "backups").unwrap(), "https://backups.s3.example.com:9000");
+    }
+}

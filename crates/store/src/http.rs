@@ -47,12 +47,21 @@ impl HttpService for Client {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let asks_machine = request.uri().host().is_some_and(is_metadata_host);
         let failed = match self.inner.execute(request).await {
-            Ok(response) if response.status().is_success() => return Ok(response),
+            Ok(response) if response.status().is_success() => return Ok(partial_if_ranged(response)),
             Ok(response) => HttpError::new(HttpErrorKind::Unknown, Refused::read(response).await),
             Err(e) => e,
         };
         if asks_machine { Err(HttpError::new(HttpErrorKind::Unknown, NoRole(failed))) } else { Err(failed) }
     }
+}
+
+/// Some servers that speak S3 (rclone) answer a range rightly, but with 200. The client checks the range
+/// itself.
+fn partial_if_ranged(mut response: HttpResponse) -> HttpResponse {
+    if response.headers().contains_key("content-range") {
+        *response.status_mut() = reqwest::StatusCode::PARTIAL_CONTENT;
+    }
+    response
 }
 
 /// Where machines and pods are told their credentials.

@@ -34,6 +34,10 @@ struct State {
     script: VecDeque<Fault>,
     /// Verb and key of every request, in order.
     asked: Vec<String>,
+    /// Temporary credentials given out so far.
+    issued: u32,
+    /// The whole head of the last one.
+    head: String,
 }
 
 struct Server {
@@ -55,17 +59,20 @@ impl Server {
         Server { port, state }
     }
 
-    /// Opens a store on it; what is scripted happens to the requests after that.
-    async fn open(&self, script: impl IntoIterator<Item = Fault>) -> Arc<dyn Store> {
-        let options = Options {
+    fn options(&self) -> Options {
+        Options {
             endpoint: Some(format!("http://127.0.0.1:{}", self.port)),
             access_key_id: Some("id".into()),
             secret_access_key: Some(Secret::new("hunter2".into())),
             retry_secs: Some(4),
             stall_secs: Some(1),
             ..Options::default()
-        };
-        let store = open(&"s3://bucket/p".parse().unwrap(), &options).await.unwrap();
+        }
+    }
+
+    /// Opens a store on it; what is scripted happens to the requests after that.
+    async fn open(&self, script: impl IntoIterator<Item = Fault>) -> Arc<dyn Store> {
+        let store = open(&"s3://bucket/p".parse().unwrap(), &self.options()).await.unwrap();
         let mut state = self.state.lock().unwrap();
         state.asked.clear();
         state.script = script.into_iter().collect();
@@ -90,9 +97,13 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) -> std::io::Resu
         line.map(|l| l[name.len() + 1..].trim().to_owned())
     };
     let verb = head.split(' ').next().unwrap().to_owned();
-    let target = head.split(' ').nth(1).unwrap().trim_start_matches("/bucket").to_owned();
+    let target = head.split(' ').nth(1).unwrap();
+    // A proxy is asked for the whole URL.
+    let target =
+        target.trim_start_matches("http://far.away.invalid").trim_start_matches("/bucket").to_owned();
     let fault = {
         let mut state = state.lock().unwrap();
+        state.head = head.to_lowercase();
         state.asked.push(format!("{verb} {}", target.split('?').next().unwrap()));
         state.script.pop_front()
     };
@@ -142,6 +153,16 @@ fn answer(
 ) -> Vec<u8> {
     let key = target.trim_start_matches('/').to_owned();
     match verb {
+        "GET" if key == "credentials" => {
+            state.issued += 1;
+            // The first is over soon, so it is not kept for long.
+            let until = if state.issued == 1 { "2020-01-01T00:00:00Z" } else { "2099-01-01T00:00:00Z" };
+            let json = serde_json::json!({
+                "AccessKeyId": format!("temporary{}", state.issued), "SecretAccessKey": "hunter2",
+                "Token": "session", "Expiration": until,
+            });
+            http(200, "", json.to_string().as_bytes())
+        }
         "PUT" if once && state.objects.contains_key(&key) => refuse(412, "PreconditionFailed"),
         "PUT" => {
             state.objects.insert(key, body);
@@ -257,6 +278,93 @@ async fn what_will_not_pass_is_not_tried_again() {
         assert!(e.to_string().contains("s3://bucket/p/a"), "it says which object: {e}");
         assert!(!format!("{e:?}").contains("hunter2"), "and no secret: {e:?}");
     }
+}
+
+#[tokio::test]
+async fn requests_go_through_the_proxy_with_the_storage_class() {
+    let server = Server::start().await;
+    let options = Options {
+        endpoint: Some("http://far.away.invalid".into()),
+        proxy: Some(Secret::new(format!("http://user:hunter2@127.0.0.1:{}", server.port))),
+        storage_class: Some("STANDARD_IA".into()),
+        ..server.options()
+    };
+    let store = open(&"s3://bucket/p".parse().unwrap(), &options).await.unwrap();
+    put(&*store, "a", b"x").await.unwrap();
+    let head = server.state.lock().unwrap().head.clone();
+    assert!(head.starts_with("put http://far.away.invalid/bucket/p/a http"), "{head}");
+    assert!(head.contains("\r\nx-amz-storage-class: standard_ia\r\n"), "{head}");
+    assert!(head.contains("\r\nproxy-authorization: basic "), "{head}");
+    assert!(head.contains("\r\nuser-agent: cistern/"), "{head}");
+    // Without TLS the body is signed: nothing else would notice a change on the way.
+    assert!(!head.contains("unsigned-payload"), "{head}");
+}
+
+#[tokio::test]
+async fn credentials_of_the_pod_are_fetched_and_renewed() {
+    let server = Server::start().await;
+    let token = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(token.path(), "of-the-pod").unwrap();
+    let options = Options {
+        access_key_id: None,
+        secret_access_key: None,
+        container_credentials_full_uri: Some(format!("http://127.0.0.1:{}/credentials", server.port)),
+        container_authorization_token_file: Some(token.path().to_str().unwrap().to_owned()),
+        ..server.options()
+    };
+    let store = open(&"s3://bucket/p".parse().unwrap(), &options).await.unwrap();
+    for _ in 0..2 {
+        put(&*store, "a", b"x").await.unwrap();
+        let head = server.state.lock().unwrap().head.clone();
+        assert!(head.contains("credential=temporary2/"), "the first was over: {head}");
+        assert!(head.contains("\r\nx-amz-security-token: session\r\n"), "{head}");
+        store.delete(&Key::new("a")).await.unwrap();
+    }
+    assert_eq!(server.state.lock().unwrap().issued, 2, "the second one is kept");
+}
+
+#[tokio::test]
+async fn a_web_identity_without_its_token_is_said_at_once() {
+    let server = Server::start().await;
+    let options = Options {
+        access_key_id: None,
+        secret_access_key: None,
+        role_arn: Some("arn:aws:iam::123456789012:role/backup".into()),
+        web_identity_token_file: Some("/no/such/token".into()),
+        ..server.options()
+    };
+    let began = Instant::now();
+    let e = open(&"s3://bucket".parse().unwrap(), &options).await.err().unwrap();
+    assert!(e.why.contains("No such file"), "{e:?}");
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn options_that_cannot_be_right_are_refused_before_anything_is_asked() {
+    let server = Server::start().await;
+    let secret = || Some(Secret::new("hunter2".into()));
+    let s3 = "s3://bucket";
+    for (location, options, said) in [
+        (s3, Options { endpoint: Some("127.0.0.1:9000".into()), ..server.options() }, "endpoint"),
+        (s3, Options { endpoint: Some("http://id:hunter2@host".into()), ..server.options() }, "endpoint"),
+        (s3, Options { secret_access_key: None, ..server.options() }, "go together"),
+        (s3, Options { ca_file: Some("/no/such/file".into()), ..server.options() }, "no such file"),
+        (s3, Options { ca_file: Some("/etc/hostname".into()), ..server.options() }, "ca_file"),
+        (s3, Options { proxy: secret(), ..server.options() }, "proxy"),
+        ("az://c", Options { account_key: secret(), ..server.options() }, "account"),
+        (
+            "az://c",
+            Options { account: Some("a".into()), sas_token: secret(), ..Options::default() },
+            "sas_token",
+        ),
+        ("gs://b", Options { service_account_key: secret(), ..Options::default() }, "GCS"),
+    ] {
+        let e = open(&location.parse().unwrap(), &options).await.err().unwrap();
+        assert_eq!(e.kind, ErrorKind::Config, "{e}");
+        assert!(e.to_string().contains(said), "{e}");
+        assert!(!e.to_string().contains("hunter2"), "{e}");
+    }
+    assert!(server.asked().is_empty());
 }
 
 #[tokio::test]
