@@ -1,6 +1,7 @@
 //! From a bucket and options to a client of the cloud it is in.
 
 use crate::cloud::CloudStore;
+use crate::explain::root_cause;
 use crate::http::{Connector, install_crypto};
 use crate::location::{Cloud, Location};
 use crate::{Error, ErrorKind, Options, Secret, fs};
@@ -223,7 +224,7 @@ impl Target<'_> {
 }
 
 fn bad_options(e: object_store::Error) -> Error {
-    config("the options", e)
+    config("the options", root_cause(&e))
 }
 
 fn reveal(secret: &Option<Secret>) -> Option<String> {

@@ -62,7 +62,8 @@ fn causes<'e>(failure: &'e object_store::Error) -> impl Iterator<Item = &'e (dyn
     successors(Some(failure as &'e (dyn StdError + 'static)), |e| (*e).source())
 }
 
-fn root_cause(failure: &object_store::Error) -> String {
+/// What lies at the bottom of a failure, cut and on one line.
+pub(crate) fn root_cause(failure: &object_store::Error) -> String {
     let last = causes(failure).last().expect("a failure is its own first cause").to_string();
     last.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
 }

@@ -1,10 +1,28 @@
 //! A place for named bytes: local directory, NFS, S3, GCS, Azure, memory.
 //!
-//! Everything above this crate talks to [`Store`]; nothing here knows what an object means.
+//! Everything above this crate talks to [`Store`]; nothing here knows what an object means. [`open`]
+//! makes one from a [`Location`] and [`Options`], with retries, limits and timeouts around it; [`doctor`]
+//! tells what one really does; `contract` (a feature) is the suite that all of them pass.
 //!
 //! **What is absent on purpose:** keys, snapshots, packs; the environment (callers hand over
 //! every credential); overwriting (there is no verb for it, so versioned, locked and
 //! no-overwrite buckets work).
+//!
+//! ```
+//! use bytes::Bytes;
+//! use cistern_store::{ErrorKind, Key, Options, open};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(async {
+//! let store = open(&"memory:".parse()?, &Options::default()).await?;
+//! let key = Key::new("packs/3f/3fa0");
+//! store.put_new(&key, vec![Bytes::from("two "), Bytes::from("parts")]).await?;
+//! assert_eq!(store.get_range(&key, 4..9).await?, "parts");
+//!
+//! let taken = store.put_new(&key, vec![Bytes::from("other")]).await.expect_err("nothing is replaced");
+//! assert_eq!(taken.kind, ErrorKind::Exists);
+//! # Ok::<(), cistern_store::Error>(())
+//! # }).expect("the example works");
+//! ```
 
 mod cloud;
 mod connect;

@@ -158,6 +158,46 @@ async fn gcs_keeps_the_contract() {
     refused(&location.to_string(), &wrong, ErrorKind::Config).await;
 }
 
+/// Runs one of the tests here once more in a process of its own, whose system trusts the authorities in
+/// `cert_file`.
+fn again_trusting(cert_file: &str, test: &str) {
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command
+        .env("CISTERN_TEST_AGAIN", "1")
+        .env("SSL_CERT_FILE", cert_file)
+        .env("SSL_CERT_DIR", "/no/such/dir");
+    let out = command.args(["--exact", test]).output().unwrap();
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_system_s_authorities_are_trusted() {
+    let Some(url) = given("CISTERN_TEST_S3_TLS") else { return };
+    let Some(ca) = given("CISTERN_TEST_CA") else { return };
+    if std::env::var_os("CISTERN_TEST_AGAIN").is_none() {
+        return again_trusting(&ca, "the_system_s_authorities_are_trusted");
+    }
+    let (location, options) = s3(&url, "any", "any");
+    write_and_read(&open(&location, &options).await.unwrap()).await;
+}
+
+/// As in a container image that holds nothing but the program.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_system_without_authorities_will_do_where_none_are_needed() {
+    let Some(plain) = given("CISTERN_TEST_S3") else { return };
+    let Some(url) = given("CISTERN_TEST_S3_TLS") else { return };
+    let Some(ca) = given("CISTERN_TEST_CA") else { return };
+    if std::env::var_os("CISTERN_TEST_AGAIN").is_none() {
+        return again_trusting("/no/such/file", "a_system_without_authorities_will_do_where_none_are_needed");
+    }
+    let (location, options) = s3(&plain, "any", "any");
+    write_and_read(&open(&location, &options).await.unwrap()).await;
+    let (location, options) = s3(&url, "any", "any");
+    let options = Options { ca_file: Some(ca.into()), ..options };
+    write_and_read(&open(&location, &options).await.unwrap()).await;
+}
+
 /// The contract on a mount. `CISTERN_TEST_NFS_DIR` is a directory on it; `CISTERN_TEST_NFS` a program that
 /// makes one and runs this test again on it.
 #[tokio::test(flavor = "multi_thread")]
