@@ -51,7 +51,6 @@ pub(crate) struct BaseChoice {
     pub(crate) raw_len: u32,
 }
 
-impl BaseChoice { pub(crate) fn number_dbg(&self)->usize{self.number} }
 impl Bases {
     /// Loads the sketches of a series, newest first; those of other series only if it has none.
     pub(crate) async fn load(

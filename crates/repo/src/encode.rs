@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex};
 
 /// A delta is kept only if it takes at most this share of what the chunk would take whole: it costs
 /// a second read at restore and ties the base down.
-const DELTA_WORTH_NUMERATOR: u64 = 3;
-const DELTA_WORTH_DENOMINATOR: u64 = 5;
+const DELTA_WORTH_NUMERATOR: u64 = 9;
+const DELTA_WORTH_DENOMINATOR: u64 = 10;
 
 /// Chunks that need not be stored: those of the view, and those this session took on.
 pub(crate) struct Known {
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_delta_must_be_clearly_smaller_and_not_too_old() {
-        assert!(pays(60, 100, 1) && !pays(61, 100, 1));
+        assert!(pays(90, 100, 1) && !pays(91, 100, 1));
         // One percent more each night: whole again where the sum over nights is least, at 14.
         let rebased = (1..100).find(|&night| !pays(night, 100, night as u32));
         assert_eq!(rebased, Some(15));
