@@ -240,6 +240,13 @@ impl Archive {
         self.want(Next::BlockKind, 1)
     }
 
+    /// Where the piece that begins here ends, if it is not the last and all of it has come.
+    fn piece_end(&self, bytes: &[u8], begin: usize) -> Option<usize> {
+        let content = begin + 1 + self.int_bytes;
+        let length = usize::try_from(int(bytes.get(begin..content)?)?).ok()?;
+        (length > 0 && length <= bytes.len() - content).then(|| content + length)
+    }
+
     fn piece(&mut self, length: i64, large_objects: bool) -> Want {
         match (u64::try_from(length), large_objects) {
             (Ok(0), true) => self.want_int(Next::ObjectId),
@@ -276,6 +283,16 @@ impl Grammar for Archive {
             Next::PieceLength { large_objects } => self.piece(value, large_objects),
             _ => Want::Lost("no number was due".into()),
         }
+    }
+
+    /// All the whole pieces at once: uncompressed archives have one per row.
+    fn leap(&mut self, bytes: &[u8]) -> usize {
+        let Next::PieceLength { .. } = self.next else { return 0 };
+        let mut past = 0;
+        while let Some(end) = self.piece_end(bytes, past) {
+            past = end;
+        }
+        past
     }
 
     fn skipped(&mut self) -> Want {

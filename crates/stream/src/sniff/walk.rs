@@ -21,6 +21,12 @@ pub(super) trait Grammar: Send {
     /// The item that was wanted. Returns what is wanted after it.
     fn item(&mut self, item: &[u8]) -> Want;
 
+    /// A shortcut past small items: where an item is wanted, the grammar may take as much of what has come as
+    /// it understands at one look, and says how much. It stays in the state it is in.
+    fn leap(&mut self, _bytes: &[u8]) -> usize {
+        0
+    }
+
     /// A piece of what is being skipped.
     fn passed(&mut self, _piece: &[u8]) {}
 
@@ -50,6 +56,10 @@ impl<G: Grammar> Walker<G> {
         match &mut self.want {
             Want::Item(len) => {
                 let len = *len;
+                let bytes = match self.held.is_empty() {
+                    true => &bytes[self.grammar.leap(bytes)..],
+                    false => bytes,
+                };
                 if self.held.is_empty() && bytes.len() >= len {
                     let (item, rest) = bytes.split_at(len);
                     self.want = self.grammar.item(item);
