@@ -105,6 +105,8 @@ pub(crate) enum Act {
     Values(Box<Body>),
     /// Sees interfaces and untyped nil as they are.
     Refs(fn(&Context<'_>, &[Ref]) -> Result<Ref, Fail>),
+    /// A method that no template can call, and Go's reason.
+    Unfit(String),
     And,
     Or,
     Call,

@@ -276,6 +276,9 @@ impl<'t> Exec<'t, '_> {
             let want = function.fixed();
             return self.fail(format!("wrong number of args for {name}: want {want} got {given}"));
         }
+        if let Act::Unfit(why) = &function.act {
+            return self.fail(why);
+        }
         if matches!(function.act, Act::And | Act::Or) {
             return self.short_circuit(dot, function, args, last);
         }
@@ -296,7 +299,7 @@ impl<'t> Exec<'t, '_> {
                 let callee = args.first().map_or_else(|| argv[0].type_name(), Expr::to_string);
                 builtin::call(self.context, &callee, &argv)
             }
-            Act::And | Act::Or => unreachable!("handled above"),
+            Act::And | Act::Or | Act::Unfit(_) => unreachable!("handled above"),
         };
         if result.is_err() {
             self.at = node;

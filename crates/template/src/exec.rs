@@ -220,7 +220,8 @@ impl<'t> Exec<'t, '_> {
 
     fn range_number(&mut self, value: &Value, branch: &'t Branch) -> Run<bool> {
         if branch.pipe.decl.len() > 1 {
-            let shown = value.as_int().map_or_else(|| value.as_uint().unwrap_or(0).to_string(), |i| i.to_string());
+            let shown = self.lift(printf::with_verb(value, 'v', self.context.budget))?;
+            let shown = String::from_utf8_lossy(&shown);
             return self.fail(format!("can't use {shown} to iterate over more than one variable"));
         }
         let ty = value.ty().clone();

@@ -30,7 +30,7 @@ impl From<Fail> for NoJson {
 
 /// `json.Marshal`, or `json.MarshalIndent` with two spaces.
 pub(crate) fn encode(value: &Value, pretty: bool, budget: &Budget) -> Result<Vec<u8>, NoJson> {
-    let mut encoder = Encoder { out: Vec::new(), pretty, level: 0, budget };
+    let mut encoder = Encoder { out: Vec::new(), pretty, level: 0, depth: 0, budget };
     encoder.value(value)?;
     Ok(encoder.out)
 }
@@ -44,7 +44,10 @@ pub(crate) fn rfc3339(t: &Time) -> String {
 struct Encoder<'a> {
     out: Vec<u8>,
     pretty: bool,
+    /// Of indentation.
     level: usize,
+    /// Of nesting, pointers included.
+    depth: usize,
     budget: &'a Budget,
 }
 
@@ -57,8 +60,12 @@ impl Encoder<'_> {
 
     fn value(&mut self, value: &Value) -> Encoded {
         self.budget.step(1)?;
-        self.budget.depth(self.level)?;
+        self.budget.depth(self.depth)?;
         self.budget.room_for(self.out.len())?;
+        if let Some(marshal) = value.ty().json_marshaler() {
+            self.write(marshal(value));
+            return Ok(());
+        }
         if matches!(value.data, Data::Struct(_) | Data::Time(_))
             && let Some(t) = methods::time_of(value)
         {
@@ -86,9 +93,9 @@ impl Encoder<'_> {
             Data::Pointer(Some(to)) => match Version::from_value(to) {
                 Some(version) => self.string(version.text().as_bytes()),
                 None => {
-                    self.level += 1;
+                    self.depth += 1;
                     let result = self.value(to);
-                    self.level -= 1;
+                    self.depth -= 1;
                     return result;
                 }
             },
@@ -106,6 +113,7 @@ impl Encoder<'_> {
     ) -> Encoded {
         self.out.push(open);
         self.level += 1;
+        self.depth += 1;
         let mut any = false;
         for item in items {
             if any {
@@ -116,6 +124,7 @@ impl Encoder<'_> {
             each(self, item)?;
         }
         self.level -= 1;
+        self.depth -= 1;
         if any {
             self.line();
         }

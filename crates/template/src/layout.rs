@@ -122,7 +122,10 @@ impl Flags {
             let keep = self.space || self.plus;
             return if keep { number } else { number[1..].to_owned() };
         }
-        if f.is_finite() && self.sharp && verb != b'b' {
+        if f.is_infinite() {
+            return number;
+        }
+        if self.sharp && verb != b'b' {
             number = keep_zeros(&number, verb, precision);
         }
         if self.plus || !number.starts_with('+') { number } else { number[1..].to_owned() }

@@ -54,5 +54,5 @@ pub use error::{Error, ErrorKind, Fail};
 pub use limits::Limits;
 pub use template::{MissingKey, Options, Template};
 pub use time::Time;
-pub use types::{Field, Kind, Type};
+pub use types::{Field, Kind, MarshalJson, Type};
 pub use value::{GoStr, MapKey, Value};

@@ -1,7 +1,7 @@
 //! Methods of Go's types that templates can call: `time.Time` and its family, `json.Number`,
 //! `*semver.Version`; and what `fmt` prints through them.
 
-use crate::call::Function;
+use crate::call::{Act, Function};
 use crate::error::Fail;
 use crate::json;
 use crate::sprig::semver::Version;
@@ -114,7 +114,7 @@ fn getter(value: Value) -> Option<Function> {
 /// A method that returns more than a template can take.
 fn too_many_results(name: &'static str, results: usize) -> Option<Function> {
     let text = format!("function {name} has {results} return values; should be 1 or 2");
-    Some(Function::new(Vec::new(), move |_, _| Err(Fail::text(text.clone()))))
+    Some(Function::special(Vec::new(), false, Act::Unfit(text)))
 }
 
 fn time_method(t: Time, name: &str) -> Option<Function> {
@@ -151,7 +151,7 @@ fn time_method(t: Time, name: &str) -> Option<Function> {
 fn second_result(name: &str, ty: &str) -> Option<Function> {
     let text =
         format!("invalid function signature for {name}: second return value should be error; is {ty}");
-    Some(Function::new(Vec::new(), move |_, _| Err(Fail::text(text.clone()))))
+    Some(Function::special(Vec::new(), false, Act::Unfit(text)))
 }
 
 fn time_method_with_arguments(t: Time, name: &str) -> Option<Function> {

@@ -110,8 +110,8 @@ pub(crate) fn parse_float(s: &str) -> Result<f64, BadNumber> {
         "nan" => return if bare.len() == s.len() { Ok(f64::NAN) } else { Err(BadNumber::Syntax) },
         _ => {}
     }
-    let hex = bare.len() > 1 && bare[..1] == *"0" && matches!(bare.as_bytes()[1], b'x' | b'X');
-    if s.contains('_') && (!hex || !underscores_ok(s)) {
+    let hex = bare.starts_with("0x") || bare.starts_with("0X");
+    if s.contains('_') && !underscores_ok(s) {
         return Err(BadNumber::Syntax);
     }
     let clean = bare.replace('_', "");

@@ -26,7 +26,7 @@ pub(crate) fn translate(pattern: &str) -> Result<Translated, String> {
         names: vec![None],
         open: 0,
         atom: false,
-        repeated: false,
+        repeated: None,
         quoting: false,
     };
     while !t.rest.is_empty() {
@@ -45,8 +45,8 @@ struct Translator<'p> {
     open: usize,
     /// Something stands here that can be repeated.
     atom: bool,
-    /// … and it is repeated already.
-    repeated: bool,
+    /// … and it is repeated already, by what begins here.
+    repeated: Option<&'p str>,
     /// Between `\Q` and `\E`.
     quoting: bool,
 }
@@ -66,7 +66,7 @@ fn literal(out: &mut String, c: char) {
     }
 }
 
-impl Translator<'_> {
+impl<'p> Translator<'p> {
     fn take(&mut self) -> Option<char> {
         let c = self.rest.chars().next()?;
         self.rest = &self.rest[c.len_utf8()..];
@@ -86,13 +86,13 @@ impl Translator<'_> {
     fn push_atom(&mut self, text: &str) {
         self.out.push_str(text);
         self.atom = true;
-        self.repeated = false;
+        self.repeated = None;
     }
 
     fn push_char(&mut self, c: char) {
         literal(&mut self.out, c);
         self.atom = true;
-        self.repeated = false;
+        self.repeated = None;
     }
 
     fn step(&mut self) -> Result<(), String> {
@@ -118,7 +118,7 @@ impl Translator<'_> {
             '|' => {
                 self.out.push('|');
                 self.atom = false;
-                self.repeated = false;
+                self.repeated = None;
             }
             '^' | '$' | '.' => self.push_atom(c.encode_utf8(&mut [0; 4])),
             '[' => self.class(before)?,
@@ -127,7 +127,8 @@ impl Translator<'_> {
                 Some((least, most, width)) => {
                     self.rest = &self.rest[width..];
                     let written = &before[..=width];
-                    if least > REPEAT_MAX || most.is_some_and(|m| m > REPEAT_MAX || m < least && m != u32::MAX) {
+                    let bounded = most.filter(|m| *m != u32::MAX);
+                    if least > REPEAT_MAX || bounded.is_some_and(|m| m > REPEAT_MAX || m < least) {
                         return Err(format!("invalid repeat count: `{written}`"));
                     }
                     let count = match most {
@@ -145,9 +146,10 @@ impl Translator<'_> {
         Ok(())
     }
 
-    fn repetition(&mut self, operator: &str, before: &str) -> Result<(), String> {
-        if self.repeated {
-            return Err(format!("invalid nested repetition operator: `{before}`"));
+    fn repetition(&mut self, operator: &str, before: &'p str) -> Result<(), String> {
+        if let Some(first) = self.repeated {
+            let shown = &first[..first.len() - self.rest.len()];
+            return Err(format!("invalid nested repetition operator: `{shown}`"));
         }
         if !self.atom {
             return Err(format!("missing argument to repetition operator: `{operator}`"));
@@ -156,14 +158,14 @@ impl Translator<'_> {
         if self.eat("?") {
             self.out.push('?');
         }
-        self.repeated = true;
+        self.repeated = Some(before);
         Ok(())
     }
 
     fn group(&mut self, before: &str) -> Result<(), String> {
         self.open += 1;
         self.atom = false;
-        self.repeated = false;
+        self.repeated = None;
         if !self.eat("?") {
             self.out.push('(');
             self.names.push(None);
@@ -188,11 +190,14 @@ impl Translator<'_> {
 
     /// `(?i)`, `(?i:` and so on. Go knows the flags i, m, s and U.
     fn flags(&mut self, before: &str) -> Result<(), String> {
-        let bad = || format!("invalid or unsupported Perl syntax: `{before}`");
+        let bad = |rest: &str| {
+            let shown = &before[..before.len() - rest.len()];
+            format!("invalid or unsupported Perl syntax: `{shown}`")
+        };
         let mut flags = String::new();
         let mut seen_since_minus = true;
         loop {
-            match self.take().ok_or_else(bad)? {
+            match self.take().ok_or_else(|| format!("missing closing ): `{before}`"))? {
                 c @ ('i' | 'm' | 's' | 'U') => {
                     seen_since_minus = true;
                     if !flags.contains(c) {
@@ -203,7 +208,7 @@ impl Translator<'_> {
                     flags.push('-');
                     seen_since_minus = false;
                 }
-                _ if !seen_since_minus => return Err(bad()),
+                _ if !seen_since_minus => return Err(bad(self.rest)),
                 ':' => {
                     let _ = write!(self.out, "(?{flags}:");
                     return Ok(());
@@ -215,7 +220,7 @@ impl Translator<'_> {
                     }
                     return Ok(());
                 }
-                _ => return Err(bad()),
+                _ => return Err(bad(self.rest)),
             }
         }
     }

@@ -165,6 +165,23 @@ impl Time {
         crate::time_parse::parse(b"2006-01-02T15:04:05.999999999Z07:00", text.as_bytes()).ok()
     }
 
+    /// The same instant, shown in a zone of this name and offset.
+    #[must_use]
+    pub fn in_fixed_zone(&self, name: &str, offset_secs: i32) -> Time {
+        self.in_zone(Zone::Fixed { name: Arc::from(name), offset_secs })
+    }
+
+    /// Whether this is Go's zero time.
+    pub fn is_zero(&self) -> bool {
+        self.compare(&Time::zero()).is_eq()
+    }
+
+    /// RFC 3339 in UTC, to the second.
+    pub fn rfc3339_secs(&self) -> String {
+        let text = crate::time_format::format(&self.in_zone(Zone::Utc), b"2006-01-02T15:04:05Z07:00");
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
     /// Go's `time.Date`: out-of-range parts carry over.
     pub(crate) fn from_civil(c: Civil, nanos: i64, zone: Zone) -> Time {
         let secs = days_from_civil(c.year, c.month, c.day)

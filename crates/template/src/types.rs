@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock, OnceLock};
 
+use crate::value::Value;
+
 /// Go's `reflect.Kind`, without the kinds that no template can meet (channels, unsafe pointers).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
@@ -181,7 +183,11 @@ struct TypeDef {
     elem: Option<Type>,
     len: usize,
     fields: OnceLock<Vec<Field>>,
+    marshal_json: OnceLock<MarshalJson>,
 }
+
+/// A type's own `MarshalJSON`: the JSON text of a value.
+pub type MarshalJson = fn(&Value) -> String;
 
 /// A Go type. Cheap to clone; two types are equal when their Go expressions are.
 #[derive(Clone)]
@@ -242,6 +248,7 @@ impl Type {
             elem,
             len: 0,
             fields: OnceLock::new(),
+            marshal_json: OnceLock::new(),
         }))
     }
 
@@ -330,6 +337,15 @@ impl Type {
         let _ = self.0.fields.set(fields);
     }
 
+    /// Gives the type a `MarshalJSON` of its own; a second call changes nothing.
+    pub fn set_json_marshaler(&self, marshal: MarshalJson) {
+        let _ = self.0.marshal_json.set(marshal);
+    }
+
+    pub(crate) fn json_marshaler(&self) -> Option<MarshalJson> {
+        self.0.marshal_json.get().copied()
+    }
+
     /// A defined type such as `json.Number` over `string`.
     pub fn named(name: &str, underlying: &Type) -> Type {
         Type(Arc::new(TypeDef {
@@ -341,6 +357,7 @@ impl Type {
             elem: underlying.0.elem.clone(),
             len: underlying.0.len,
             fields: OnceLock::new(),
+            marshal_json: OnceLock::new(),
         }))
     }
 
@@ -387,6 +404,11 @@ impl Type {
     /// A defined type, as opposed to one written out, such as `[]string`.
     pub fn is_defined(&self) -> bool {
         self.0.named
+    }
+
+    /// `int`, `string` and so on themselves, not types defined over them.
+    pub(crate) fn is_predeclared(&self) -> bool {
+        BASIC.get(&self.kind()).is_some_and(|basic| basic == self)
     }
 
     /// Go's assignability, for the types that occur.

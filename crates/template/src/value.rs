@@ -80,7 +80,8 @@ fn compare_keys(a: &Value, b: &Value) -> Ordering {
         _ => {}
     }
     if a.ty != b.ty {
-        return a.ty.name().cmp(b.ty.name());
+        let rank = |v: &Value| (!v.ty.is_predeclared(), type_rank(v.kind()));
+        return rank(a).cmp(&rank(b)).then_with(|| a.ty.name().cmp(b.ty.name()));
     }
     match (&a.data, &b.data) {
         (Data::Bool(x), Data::Bool(y)) => x.cmp(y),
@@ -102,6 +103,15 @@ fn compare_keys(a: &Value, b: &Value) -> Ordering {
         (Data::Pointer(x), Data::Pointer(y)) => x.is_some().cmp(&y.is_some()),
         _ => Ordering::Equal,
     }
+}
+
+/// Keys of different types stand in the order in which Go's linker lays out the types.
+fn type_rank(kind: Kind) -> usize {
+    use Kind::*;
+    const ORDER: [Kind; 14] = [
+        String, Int8, Uint8, Int16, Uint16, Int32, Uint32, Int64, Uint64, Int, Uint, Float32, Float64, Bool,
+    ];
+    ORDER.iter().position(|k| *k == kind).unwrap_or(ORDER.len())
 }
 
 /// Locks a map's entries; a panic elsewhere cannot leave them half written.
@@ -341,6 +351,11 @@ impl Value {
     /// The point in time of a `time.Time`.
     pub fn as_time(&self) -> Option<&Time> {
         if let Data::Time(t) = &self.data { Some(t) } else { None }
+    }
+
+    /// The time a struct embeds.
+    pub fn embedded_time(&self) -> Option<&Time> {
+        crate::methods::time_of(self)
     }
 
     /// The entries of a map kind; `None` for other kinds and for nil.

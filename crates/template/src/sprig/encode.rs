@@ -77,7 +77,7 @@ fn decode(input: &[u8], bits: u32, alphabet: &[u8]) -> Result<Vec<u8>, usize> {
                 if digits.is_empty() {
                     return Ok(out);
                 }
-                return Err(if bits == 6 { at - digits.len() } else { at });
+                return Err(at - digits.len());
             };
             at += 1;
             match b {

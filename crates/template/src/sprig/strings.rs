@@ -21,10 +21,7 @@ pub(super) fn install(f: &mut Functions) {
     map(f, "upper", utf8::upper);
     map(f, "lower", utf8::lower);
     map(f, "title", title);
-    map(f, "nospace", |s| utf8::runes(s).filter(|(_, c, _)| !utf8::is_space(*c)).fold(Vec::new(), |mut out, (_, c, _)| {
-        utf8::push(&mut out, c);
-        out
-    }));
+    map(f, "nospace", nospace);
     for name in ["trimAll", "trimall"] {
         f.insert(name, Function::new(strings_of(2), |_, a| Ok(Value::str(trim_all(text(&a[0]), text(&a[1]))))));
     }
@@ -67,6 +64,16 @@ pub(super) fn install(f: &mut Functions) {
     f.insert("splitList", Function::new(strings_of(2), |c, a| {
         Ok(Value::strings(split(text(&a[1]), text(&a[0]), -1, c)?))
     }));
+}
+
+/// `goutils.DeleteWhiteSpace`, which takes every byte for a Latin-1 letter once there is white space.
+fn nospace(s: &[u8]) -> Vec<u8> {
+    if !s.iter().any(|b| utf8::is_space(char::from(*b))) {
+        return s.to_vec();
+    }
+    let mut out = Vec::with_capacity(s.len());
+    s.iter().map(|b| char::from(*b)).filter(|c| !utf8::is_space(*c)).for_each(|c| utf8::push(&mut out, c));
+    out
 }
 
 /// `strings.Title`: capitals where a word begins.
@@ -144,7 +151,10 @@ fn substr(_: &Context<'_>, a: &[Value]) -> Answer {
         (start, end) if end < 0 || end > len => (start, len),
         bounds => bounds,
     };
-    if to < 0 || to > len {
+    if to < 0 {
+        return Err(Fail::text(format!("runtime error: slice bounds out of range [:{to}]")));
+    }
+    if to > len {
         return Err(Fail::text(format!("runtime error: slice bounds out of range [:{to}] with length {len}")));
     }
     if from > to {
