@@ -1,6 +1,6 @@
 //! The contract on memory and a local directory, and what a disk does wrong.
 
-#![expect(clippy::disallowed_methods, reason = "tests unwrap, and read the clock")]
+#![expect(clippy::disallowed_methods, reason = "tests unwrap, and read clock and environment")]
 
 use bytes::Bytes;
 use cistern_store::doctor::{Verdict, probe};
@@ -175,6 +175,45 @@ async fn the_doctor_says_that_it_may_not_write() {
     let write = report.finding("read-after-write").unwrap();
     assert_eq!(write.verdict, Verdict::Bad);
     assert!(write.measured.contains("read-write"), "it says what to do: {}", write.measured);
+}
+
+/// The order that makes a crash harmless, as the kernel saw it: bytes, then name, then directory; and every
+/// new directory in the one above it before that.
+#[tokio::test]
+async fn bytes_are_on_disk_before_their_name_and_the_name_before_the_answer() {
+    const TEST: &str = "bytes_are_on_disk_before_their_name_and_the_name_before_the_answer";
+    if let Ok(dir) = std::env::var("CISTERN_TEST_TRACED") {
+        return put(&FsStore::open(dir).unwrap(), "a/b/c", b"x").await.unwrap();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("trace");
+    let root = dir.path().join("root");
+    std::fs::create_dir(&root).unwrap();
+    let trace = "trace=fsync,fdatasync,link,linkat,mkdir,mkdirat";
+    let mut strace = std::process::Command::new("strace");
+    strace.args(["-f", "-y", "-s", "4096", "-e", trace, "-o"]).arg(&log);
+    strace.arg(std::env::current_exe().unwrap()).args(["--exact", TEST]).env("CISTERN_TEST_TRACED", &root);
+    if !strace.output().is_ok_and(|out| out.status.success()) {
+        assert!(std::env::var_os("CI").is_none(), "in CI strace(1) must be there");
+        return println!("skipped: the order of system calls: strace(1) is absent or may not trace");
+    }
+    let log = std::fs::read_to_string(log).unwrap();
+    let root = root.to_str().unwrap();
+    let at = |call: &str, path: &str| {
+        let path = format!("{root}{path}");
+        let found = log.lines().position(|line| line.contains(call) && line.contains(&path));
+        found.unwrap_or_else(|| panic!("no {call} of {path} in\n{log}"))
+    };
+    let order = [
+        at("mkdir", "/a\""),
+        at("fsync(", ">)"),
+        at("mkdir", "/a/b\""),
+        at("fsync(", "/a>)"),
+        at("fdatasync(", "/.staging/"),
+        at("link", "/a/b/c\""),
+        at("fsync(", "/a/b>)"),
+    ];
+    assert!(order.is_sorted(), "{order:?} in\n{log}");
 }
 
 async fn put(store: &FsStore, key: &str, bytes: &[u8]) -> Result<(), cistern_store::Error> {
