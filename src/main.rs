@@ -1,2 +1,21 @@
-//! The cistern binary.
-fn main() {}
+//! One binary; the name it is called by picks the door.
+//!
+//! Only this crate reads arguments and the environment, prints, and exits. What a command does is done
+//! by the engine; here stands what was typed, what it means, and how the outcome is shown.
+
+mod cli;
+mod commands;
+mod context;
+mod failure;
+mod keyfile;
+mod profile;
+mod secret;
+mod show;
+mod signals;
+mod terminal;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main(std::env::args_os())
+}

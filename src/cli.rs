@@ -1,0 +1,117 @@
+//! The command line of `cistern`: what can be typed, and the run of one command.
+
+use crate::commands::{completions, init, man, pull, push};
+use crate::context::Context;
+use crate::failure::{EXIT_CODES, Failure};
+use crate::signals::Signals;
+use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Deduplicating, encrypted backups of streamed database dumps.
+#[derive(Parser)]
+#[command(name = "cistern", version, about, after_help = EXIT_CODES, max_term_width = 110)]
+pub struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command understands.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Global options")]
+pub struct Globals {
+    /// Where the repository is: a directory, file://…, s3://bucket/prefix, gs://…, az://…
+    /// [env: CISTERN_REPOSITORY] [default: below the user's data directory]
+    #[arg(long, global = true, value_name = "LOCATION")]
+    pub repo: Option<String>,
+    /// Profile of the configuration file to use [env: CISTERN_PROFILE] [default: `default`]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// Configuration file [env: CISTERN_CONFIG] [default: ~/.config/cistern/config.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// File that holds the key [env: CISTERN_KEY_FILE; the key itself: CISTERN_KEY]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// Shell command that prints the key [env: CISTERN_KEY_COMMAND]
+    #[arg(long, global = true, value_name = "COMMAND", conflicts_with = "key_file")]
+    pub key_command: Option<String>,
+    /// File that holds the passphrase [env: CISTERN_PASSPHRASE_FILE; the passphrase: CISTERN_PASSPHRASE]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+    /// Shell command that prints the passphrase [env: CISTERN_PASSPHRASE_COMMAND]
+    #[arg(long, global = true, value_name = "COMMAND", conflicts_with = "passphrase_file")]
+    pub passphrase_command: Option<String>,
+    /// Print one JSON object instead of text; errors as JSON on standard error
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say nothing but errors
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Create a repository
+    Init(init::Args),
+    /// Store a stream as a snapshot
+    Push(push::Args),
+    /// Write the stream of a snapshot
+    Pull(pull::Args),
+    /// Print a script that completes commands in a shell
+    Completions(completions::Args),
+    /// Print the manual page
+    Man,
+}
+
+/// Parses the arguments, runs the command, reports how it ended.
+pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(argv) {
+        Ok(cli) => cli,
+        // Help and version are "errors" too, with exit code 0; a closed pipe does not matter to either.
+        Err(e) => {
+            let _ = e.print();
+            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
+        }
+    };
+    let json = cli.globals.json;
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(json),
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    // Few threads: a push of six bytes should not wait for a pool to start.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::other(format!("cannot start: {e}")))?;
+    let outcome = runtime.block_on(async {
+        let mut signals = Signals::listen()?;
+        tokio::select! {
+            outcome = dispatch(cli) => outcome,
+            // Whatever the command held is dropped before this arm runs: producers are stopped,
+            // temporary files removed, echo restored, and nothing is published.
+            signal = signals.next() => Err(Failure::signal(signal)),
+        }
+    });
+    // A thread may sit in a read that never returns.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn dispatch(cli: Cli) -> Result<(), Failure> {
+    let context = Context::new(&cli.globals);
+    match cli.command {
+        Command::Init(args) => init::run(args, &context.await?).await,
+        Command::Push(args) => push::run(args, &context.await?).await,
+        Command::Pull(args) => pull::run(args, &context.await?).await,
+        Command::Completions(args) => completions::run(args),
+        Command::Man => man::run(),
+    }
+}
