@@ -1,6 +1,6 @@
 //! Recognises a dump while it streams and demands its proper end.
 //!
-//! The first 4 KiB say which format it is; one [`Walk`] per format then sees every byte and judges at the
+//! The first 4 KiB say which format it is; one walk per format then sees every byte and judges at the
 //! end. Text formats only keep their last bytes. Structured formats are walked: items that matter are taken,
 //! payloads are skipped by their length.
 //!
@@ -12,7 +12,7 @@
 //!   whatever a walk does not understand. A walk never guesses.
 //!
 //! # Guarantees
-//! Memory is bounded (the largest is a mongodump archive of 65,536 collections, some 20 MiB), nothing
+//! Memory is bounded (the largest is a mongodump archive of 65,536 collections, some 40 MiB), nothing
 //! panics, and the verdict does not depend on how the stream is cut into pieces.
 
 mod compressed;

@@ -51,12 +51,17 @@ fn last_trailer(text: &[u8]) -> Option<&[u8]> {
     Some(&text[at..])
 }
 
+/// A time as the trailer has it: digits for the nines, a space for the hour's first.
+const TRAILER_TIME: &[u8] = b"9999-99-99 99:99:99";
+
 /// Nothing (`--skip-dump-date`) or ` on 2026-11-20  8:00:00`.
 fn is_trailer(rest: &[u8]) -> bool {
     let Some(time) = rest.strip_prefix(b" on ") else { return rest.is_empty() };
-    time.len() == b"2026-11-20  8:00:00".len()
-        && time.iter().all(|c| c.is_ascii_digit() || matches!(c, b'-' | b':' | b' '))
-        && time[time.len() - 3] == b':'
+    time.len() == TRAILER_TIME.len()
+        && time.iter().zip(TRAILER_TIME).all(|(c, pattern)| match pattern {
+            b'9' => c.is_ascii_digit() || *c == b' ',
+            separator => c == separator,
+        })
 }
 
 fn judge_uncommented(_head: &[u8], tail: &[u8]) -> Completeness {

@@ -33,7 +33,8 @@ pub(super) trait Grammar: Send {
     /// The skipped bytes are all past. Returns what is wanted after them; sooner or later an item.
     fn skipped(&mut self) -> Want;
 
-    /// The stream ended. `between_items` says that no item and no skipped stretch was cut.
+    /// The stream ended. `between_items` says that no item was cut; whether a skipped stretch was, the grammar's
+    /// own state says.
     fn judge(&self, between_items: bool) -> Completeness;
 }
 
@@ -107,8 +108,7 @@ impl<G: Grammar> Walk for Walker<G> {
             Want::Lost(ref why) => {
                 Completeness::unknown(format!("{why} (before byte {})", self.offset_bytes))
             }
-            Want::Skip(_) => self.grammar.judge(false),
-            Want::Item(_) => self.grammar.judge(self.held.is_empty()),
+            Want::Item(_) | Want::Skip(_) => self.grammar.judge(self.held.is_empty()),
         }
     }
 }

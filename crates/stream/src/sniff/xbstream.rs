@@ -85,7 +85,6 @@ impl Chunks {
             }
             self.open.insert(path.to_vec());
         }
-        self.info_is_last = false;
         self.want(Next::Lengths, if self.kind == TYPE_SPARSE { SPARSE_BYTES } else { PAYLOAD_BYTES })
     }
 

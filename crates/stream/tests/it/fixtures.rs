@@ -36,6 +36,7 @@ const FIXTURES: &[(&str, Format, &str)] = &[
     ("xz.xz", Format::Xz, "complete"),
     ("zstd-no-check.zst", Format::Zstd, "complete"),
     ("zstd-rle.zst", Format::Zstd, "complete"),
+    ("zstd-small.zst", Format::Zstd, "complete"),
     ("zstd.zst", Format::Zstd, "complete"),
 ];
 
@@ -132,6 +133,7 @@ fn what_defeats_deduplication_is_advised_against() {
             "xz.xz",
             "zstd-no-check.zst",
             "zstd-rle.zst",
+            "zstd-small.zst",
             "zstd.zst",
         ]
     );

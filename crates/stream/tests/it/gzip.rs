@@ -150,7 +150,10 @@ fn what_is_not_gzip_passes_unchanged() {
     dictzip.write_all(b"chunk").unwrap();
     let mut endless_name = vec![b'n'; HEADER_BYTES_MAX + 100];
     endless_name[..10].copy_from_slice(b"\x1f\x8b\x08\x08\0\0\0\0\0\x03");
+    let mut large_extra = GzBuilder::new().extra(vec![0xee; 65_535]).write(Vec::new(), Compression::fast());
+    large_extra.write_all(b"content").unwrap();
     for stream in [
+        large_extra.finish().unwrap(),
         b"plain".to_vec(),
         vec![0x1f, 0x8b, 7, 0],
         reserved,

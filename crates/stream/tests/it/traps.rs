@@ -76,6 +76,8 @@ fn mysqldump_trailer_forms() {
         "\n-- Dump completed on 2026-11-20 12:00:05",
         "\n-- Dump completed on 2026-11-20 12:00\n",
         "\n-- Dump completed on Friday, 20 November\n",
+        "\n-- Dump completed on 2026-11-20 12.00.05\n",
+        "\n-- Dump completed on 2026-11-2O 12:00:05\n",
         "\n-- Dump completed on 2026-11-20 12:00:05\nINSERT INTO t VALUES (1);\n",
         "/*!40111 SET SQL_NOTES=@OLD_SQL_NOTES */;\n\n",
     ] {
