@@ -294,3 +294,37 @@ impl<'s> Listing<'s> {
         key.as_str().starts_with(&self.prefix).then(|| entry(key, meta))
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test that cannot unwrap has failed")]
+mod tests {
+    use super::*;
+    use object_store::GetResultPayload;
+    use object_store::memory::InMemory;
+
+    async fn read(len: u64, pieces: &[&'static str]) -> Result<Bytes, Error> {
+        let store = CloudStore {
+            client: Arc::new(InMemory::new()),
+            prefix: Path::default(),
+            location: "memory:".to_owned(),
+            attributes: Attributes::new(),
+            patience: Patience::default(),
+        };
+        let key = Key::new("a");
+        store.put_new(&key, vec![Bytes::from_static(b"x")]).await.unwrap();
+        let mut result = store.client.get(&store.path(&key)).await.unwrap();
+        let pieces: Vec<_> = pieces.iter().map(|piece| Ok(Bytes::from_static(piece.as_bytes()))).collect();
+        result.payload = GetResultPayload::Stream(stream::iter(pieces).boxed());
+        store.body(&key, result, len).await
+    }
+
+    #[tokio::test]
+    async fn a_body_is_as_long_as_was_announced_or_no_object() {
+        assert_eq!(read(6, &["one", "two"]).await.unwrap(), "onetwo");
+        assert_eq!(read(6, &["onetwo"]).await.unwrap(), "onetwo");
+        assert_eq!(read(0, &[]).await.unwrap(), "");
+        for (len, pieces) in [(7, &["one", "two"][..]), (5, &["one", "two"]), (5, &["onetwo"]), (1, &[])] {
+            assert_eq!(read(len, pieces).await.unwrap_err().kind, ErrorKind::Unavailable, "{pieces:?}");
+        }
+    }
+}

@@ -4,8 +4,9 @@ use crate::cloud::CloudStore;
 use crate::explain::root_cause;
 use crate::http::{Connector, install_crypto};
 use crate::location::{Cloud, Location};
+use crate::options::Checksum;
 use crate::{Error, ErrorKind, Options, Secret, fs};
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum};
+use object_store::aws::{self, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::path::Path;
@@ -131,8 +132,13 @@ impl Target<'_> {
         match (&self.endpoint, path_style) {
             (Some(_), true) => builder = builder.with_endpoint(self.endpoint_text().unwrap_or_default()),
             (Some(url), false) => builder = builder.with_endpoint(virtual_host(url, self.bucket)?),
-            // AWS checks it on arrival; some of the others stumble over it.
-            (None, _) => builder = builder.with_checksum_algorithm(Checksum::CRC64NVME),
+            (None, _) => {}
+        }
+        let to_aws = if self.endpoint.is_none() { Checksum::Crc64nvme } else { Checksum::None };
+        match options.checksum.unwrap_or(to_aws) {
+            Checksum::None => {}
+            Checksum::Sha256 => builder = builder.with_checksum_algorithm(aws::Checksum::SHA256),
+            Checksum::Crc64nvme => builder = builder.with_checksum_algorithm(aws::Checksum::CRC64NVME),
         }
         use AmazonS3ConfigKey as K;
         let settings = [

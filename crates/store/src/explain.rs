@@ -116,6 +116,8 @@ fn refusal(refused: &Refused) -> Meaning {
         | (408 | 429, _) => (Unavailable, ""),
         (501 | 505, _) => (Config, "; the server cannot do what Cistern needs, ask `doctor`"),
         (500.., _) => (Unavailable, ""),
+        // A bucket with object lock.
+        (400, _) if refused.message.contains("x-amz-checksum") => (Config, "; set the option `checksum`"),
         (404, _) => (NotFound, ""),
         (416, _) => (CutShort, ""),
         (403, _) => (Denied, "; check what this credential may do with this bucket"),

@@ -50,7 +50,7 @@ pub use limit::{Limit, Throttle};
 pub use location::{Cloud, Location};
 pub use mem::MemStore;
 pub use open::{clean_staging, open, prepare};
-pub use options::Options;
+pub use options::{Checksum, Options};
 pub use retry::{Patience, Retry};
 pub use secret::Secret;
 

@@ -86,6 +86,10 @@ pub struct Options {
     /// Storage class (access tier on Azure) of new objects, by the cloud's own name.
     pub storage_class: Option<String>,
 
+    /// S3: checksum to send with each object. By default `crc64nvme` to AWS and none to other servers, some of
+    /// which refuse them; buckets with object lock demand one.
+    pub checksum: Option<Checksum>,
+
     /// Bytes per second to send at most.
     pub upload_bytes_per_sec: Option<NonZeroU64>,
     /// Bytes per second to receive at most.
@@ -99,6 +103,18 @@ pub struct Options {
     pub stall_secs: Option<u64>,
     /// How long a connection may take to be made; 10 by default.
     pub connect_secs: Option<u64>,
+}
+
+/// Checksums that S3 compares with what arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Checksum {
+    /// None: TLS and the engine's own hashes have to do.
+    None,
+    /// SHA-256, which most servers know.
+    Sha256,
+    /// CRC-64/NVME, the cheapest.
+    Crc64nvme,
 }
 
 /// Which variable goes where.
@@ -175,6 +191,7 @@ impl Options {
             allow_http: first!(allow_http),
             proxy: first!(proxy),
             storage_class: first!(storage_class),
+            checksum: first!(checksum),
             upload_bytes_per_sec: first!(upload_bytes_per_sec),
             download_bytes_per_sec: first!(download_bytes_per_sec),
             requests_max: first!(requests_max),

@@ -5,7 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test that cannot unwrap has failed")]
 
 use bytes::Bytes;
-use cistern_store::{Error, ErrorKind, Key, Options, Secret, Store, open};
+use cistern_store::{Checksum, Error, ErrorKind, Key, Options, Secret, Store, open};
 use futures::TryStreamExt as _;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -287,6 +287,7 @@ async fn requests_go_through_the_proxy_with_the_storage_class() {
         endpoint: Some("http://far.away.invalid".into()),
         proxy: Some(Secret::new(format!("http://user:hunter2@127.0.0.1:{}", server.port))),
         storage_class: Some("STANDARD_IA".into()),
+        checksum: Some(Checksum::Sha256),
         ..server.options()
     };
     let store = open(&"s3://bucket/p".parse().unwrap(), &options).await.unwrap();
@@ -294,6 +295,11 @@ async fn requests_go_through_the_proxy_with_the_storage_class() {
     let head = server.state.lock().unwrap().head.clone();
     assert!(head.starts_with("put http://far.away.invalid/bucket/p/a http"), "{head}");
     assert!(head.contains("\r\nx-amz-storage-class: standard_ia\r\n"), "{head}");
+    // Of "x", as RFC 4648 writes it; the head was made lower case.
+    assert!(
+        head.contains("\r\nx-amz-checksum-sha256: lxewqrcmseqbynyp+6wy9chtd7gqpmtbaiwhf5iasie=\r\n"),
+        "{head}"
+    );
     assert!(head.contains("\r\nproxy-authorization: basic "), "{head}");
     assert!(head.contains("\r\nuser-agent: cistern/"), "{head}");
     // Without TLS the body is signed: nothing else would notice a change on the way.
@@ -321,6 +327,21 @@ async fn credentials_of_the_pod_are_fetched_and_renewed() {
         store.delete(&Key::new("a")).await.unwrap();
     }
     assert_eq!(server.state.lock().unwrap().issued, 2, "the second one is kept");
+}
+
+#[tokio::test]
+async fn without_credentials_the_machine_is_asked_and_its_silence_explained() {
+    let server = Server::start().await;
+    let options = Options {
+        access_key_id: None,
+        secret_access_key: None,
+        retry_secs: Some(0),
+        stall_secs: Some(5),
+        ..server.options()
+    };
+    let e = open(&"s3://bucket".parse().unwrap(), &options).await.err().unwrap();
+    assert!(e.why.starts_with("no credentials were given"), "{e:?}");
+    assert!(server.asked().is_empty(), "nothing was asked without a signature");
 }
 
 #[tokio::test]
