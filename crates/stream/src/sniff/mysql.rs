@@ -12,7 +12,11 @@ const SANDBOX: &[u8] = b"/*M!999999\\- enable the sandbox mode */";
 const MYSQL_HEAD: &[u8] = b"-- MySQL dump ";
 const MARIADB_HEAD: &[u8] = b"-- MariaDB dump ";
 const UNCOMMENTED_HEAD: &[u8] = b"/*!40101 SET @OLD_CHARACTER_SET_CLIENT=@@CHARACTER_SET_CLIENT */;";
-const UNCOMMENTED_END: &[u8] = b"/*!40111 SET SQL_NOTES=@OLD_SQL_NOTES */;\n\n";
+/// Newer MariaDB saves another variable.
+const UNCOMMENTED_ENDS: [&[u8]; 2] = [
+    b"/*!40111 SET SQL_NOTES=@OLD_SQL_NOTES */;\n\n",
+    b"/*M!100616 SET NOTE_VERBOSITY=@OLD_NOTE_VERBOSITY */;\n\n",
+];
 const TRAILER: &[u8] = b"\n-- Dump completed";
 const XML_HEAD: &[u8] = b"<?xml version=\"1.0\"?>\n<mysqldump";
 const XML_END: &[u8] = b"</mysqldump>\n";
@@ -65,10 +69,12 @@ fn is_trailer(rest: &[u8]) -> bool {
 }
 
 fn judge_uncommented(_head: &[u8], tail: &[u8]) -> Completeness {
-    if tail.ends_with(UNCOMMENTED_END) {
+    if UNCOMMENTED_ENDS.iter().any(|end| tail.ends_with(end)) {
         return Completeness::Complete;
     }
-    Completeness::truncated("the last statement of mysqldump --skip-comments is missing: `SET SQL_NOTES`")
+    Completeness::truncated(
+        "the last statement of mysqldump --skip-comments is missing: `SET SQL_NOTES` or `SET NOTE_VERBOSITY`",
+    )
 }
 
 fn judge_xml(_head: &[u8], tail: &[u8]) -> Completeness {

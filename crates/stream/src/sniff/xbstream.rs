@@ -1,7 +1,7 @@
 //! xbstream, as mariabackup and xtrabackup write it: chunks of many files, interleaved.
 //!
-//! A file ends with a chunk of type `E`. The backup ends when every file has, and the description of the backup
-//! itself is the last of them.
+//! A file ends with a chunk of type `E`. The backup is whole when every file has ended, and among them the
+//! description of the backup itself, which is written when all else is.
 
 use super::walk::{Grammar, ITEM_BYTES_MAX, Walker, Want, number_le};
 use super::{Completeness, Format, Recognised};
@@ -24,21 +24,33 @@ const SPARSE_ENTRY_BYTES: u64 = 8;
 const PATH_BYTES_MAX: u64 = 4096;
 /// Threads that copy have one file open each.
 const OPEN_FILES_MAX: usize = 4096;
-/// The description of the backup, written last. Newer MariaDB renamed it.
+/// The description of the backup, written at the end. Newer MariaDB renamed it; xtrabackup adds `.zst` or `.xbcrypt`
+/// when it compresses or encrypts.
 const INFO_NAMES: [&[u8]; 2] = [b"xtrabackup_info", b"mariadb_backup_info"];
 
+/// What compressed or encrypted files end in.
+const PACKED_SUFFIXES: [&[u8]; 4] = [b".zst", b".lz4", b".qp", b".xbcrypt"];
+
 pub(super) fn recognise(head: &[u8]) -> Option<Recognised> {
-    head.starts_with(MAGIC).then(|| {
-        let chunks = Chunks { open: HashSet::new(), info_is_last: false, kind: 0, next: Next::Header };
-        Recognised::new(Format::Xbstream, Walker::new(chunks, Want::Item(HEADER_BYTES)))
+    if !head.starts_with(MAGIC) {
+        return None;
+    }
+    let chunks = Chunks { open: HashSet::new(), info_ended: false, kind: 0, next: Next::Header };
+    let known = Recognised::new(Format::Xbstream, Walker::new(chunks, Want::Item(HEADER_BYTES)));
+    Some(match is_packed(head) {
+        true => known.advise(
+            "the backup compresses or encrypts its files, which defeats deduplication: drop --compress and \
+             --encrypt, storage does both",
+        ),
+        false => known,
     })
 }
 
 struct Chunks {
     /// Files that have begun and not ended.
     open: HashSet<Vec<u8>>,
-    /// The file that ended last is the description of the backup.
-    info_is_last: bool,
+    /// The description of the backup has ended.
+    info_ended: bool,
     /// The type of the chunk under way.
     kind: u8,
     next: Next,
@@ -76,7 +88,7 @@ impl Chunks {
     fn path(&mut self, path: &[u8]) -> Want {
         if self.kind == TYPE_END {
             self.open.remove(path);
-            self.info_is_last = INFO_NAMES.contains(&path);
+            self.info_ended |= is_info(path);
             return self.want(Next::Header, HEADER_BYTES);
         }
         if !self.open.contains(path) {
@@ -99,6 +111,19 @@ impl Chunks {
     }
 }
 
+fn is_info(path: &[u8]) -> bool {
+    let rest = INFO_NAMES.iter().find_map(|name| path.strip_prefix(*name));
+    rest.is_some_and(|suffix| suffix.is_empty() || suffix.starts_with(b"."))
+}
+
+/// Judged by the first file.
+fn is_packed(head: &[u8]) -> bool {
+    let path_bytes = head.get(HEADER_BYTES - 4..HEADER_BYTES).map_or(0, number_le);
+    let path_end = HEADER_BYTES.saturating_add(path_bytes.min(PATH_BYTES_MAX) as usize);
+    let path = head.get(HEADER_BYTES..path_end).unwrap_or_default();
+    PACKED_SUFFIXES.iter().any(|suffix| path.ends_with(suffix))
+}
+
 impl Grammar for Chunks {
     fn item(&mut self, item: &[u8]) -> Want {
         match self.next {
@@ -117,8 +142,8 @@ impl Grammar for Chunks {
             Completeness::truncated("the stream ends inside an xbstream chunk")
         } else if !self.open.is_empty() {
             Completeness::truncated(format!("{} files of the backup did not end", self.open.len()))
-        } else if !self.info_is_last {
-            Completeness::truncated("the description of the backup, its last file, is missing")
+        } else if !self.info_ended {
+            Completeness::truncated("the description of the backup (`xtrabackup_info`) is missing")
         } else {
             Completeness::Complete
         }

@@ -67,9 +67,23 @@ fn xbstream_files_that_did_not_end() {
         truncated(&[&open[..], &info, &close_info].concat()).contains("1 files of the backup did not end")
     );
     assert!(truncated(&[&open[..], &close].concat()).contains("description of the backup"));
-    assert!(truncated(&[&whole[..], &open, &close].concat()).contains("description of the backup"));
     assert!(unknown(&[&whole[..], &chunk(b'Q', "x", b"")].concat()).contains("unknown type"));
     assert!(unknown(&[&whole[..], b"no chunk at all"].concat()).contains("no xbstream chunk"));
+}
+
+/// xtrabackup packs the files one by one, and its own description with them.
+#[test]
+fn xbstream_of_packed_files() {
+    let file = |path: &str| [chunk(b'P', path, b"packed"), chunk(b'E', path, b"")].concat();
+    let packed = [file("ibdata1.zst.xbcrypt"), file("xtrabackup_info.zst.xbcrypt")].concat();
+    let finding = sniff([&packed[..]]);
+    assert_eq!(finding.completeness, Completeness::Complete);
+    assert!(finding.advice.unwrap().contains("--compress"));
+    let plain = [file("ibdata1"), file("mariadb_backup_info")].concat();
+    let finding = sniff([&plain[..]]);
+    assert_eq!((finding.completeness, finding.advice), (Completeness::Complete, None));
+    let other = [file("ibdata1"), file("xtrabackup_information")].concat();
+    assert!(truncated(&other).contains("description of the backup"));
 }
 
 /// A member of a tar.

@@ -85,6 +85,19 @@ fn mysqldump_trailer_forms() {
     }
 }
 
+/// Without comments the last statement gives a variable back; which one depends on the version.
+#[test]
+fn mysqldump_without_comments() {
+    let head = "/*!40101 SET @OLD_CHARACTER_SET_CLIENT=@@CHARACTER_SET_CLIENT */;\nSELECT 1;\n";
+    for end in ["SQL_NOTES=@OLD_SQL_NOTES", "NOTE_VERBOSITY=@OLD_NOTE_VERBOSITY"] {
+        let version = if end.starts_with("SQL") { "!40111" } else { "M!100616" };
+        let stream = format!("{head}/*{version} SET {end} */;\n\n");
+        let finding = sniff([stream.as_bytes()]);
+        assert_eq!((finding.format, finding.completeness), (Format::Mysqldump, Completeness::Complete));
+    }
+    assert!(truncated(head.as_bytes()).contains("--skip-comments"));
+}
+
 /// The end mark of diskless replication stays behind the snapshot.
 #[test]
 fn redis_cli_leaves_forty_extra_bytes() {
