@@ -19,17 +19,33 @@ async fn main() {
     let t = std::time::Instant::now();
     match a[2].as_str() {
         "push" => {
-            let o = PushOptions { name: a[3].clone(), host: "h".into(), writer: "w".into(), tags: vec![], deltas: true };
+            let o = PushOptions {
+                name: a[3].clone(),
+                host: "h".into(),
+                writer: "w".into(),
+                tags: vec![],
+                deltas: true,
+            };
             let p = repo.begin_push(o).await.unwrap();
             let i = p.ingest(Box::new(std::fs::File::open(&a[4]).unwrap()), Arc::new(Silent)).await.unwrap();
             let n = i.raw_bytes() as f64;
             let r = i.commit(Facts::default()).await.unwrap();
-            println!("{:?} {:.3}s {:.0} MB/s {}", r.snapshot.stored, t.elapsed().as_secs_f64(), n / 1e6 / t.elapsed().as_secs_f64(), r.snapshot.deltas);
+            println!(
+                "{:?} {:.3}s {:.0} MB/s {}",
+                r.snapshot.stored,
+                t.elapsed().as_secs_f64(),
+                n / 1e6 / t.elapsed().as_secs_f64(),
+                r.snapshot.deltas
+            );
         }
         _ => {
             let s = repo.find_snapshot(&a[3]).await.unwrap();
             repo.pull(&s, Box::new(std::io::stdout()), Arc::new(Silent)).await.unwrap();
-            eprintln!("{:.3}s {:.0} MB/s", t.elapsed().as_secs_f64(), s.snapshot.raw_bytes as f64 / 1e6 / t.elapsed().as_secs_f64());
+            eprintln!(
+                "{:.3}s {:.0} MB/s",
+                t.elapsed().as_secs_f64(),
+                s.snapshot.raw_bytes as f64 / 1e6 / t.elapsed().as_secs_f64()
+            );
         }
     }
 }

@@ -115,7 +115,7 @@ impl Session {
     /// [`ErrorKind::Retry`] if a prune refused the session meanwhile: the chunks are there, a second
     /// push is quick. If the store cannot say whether the write landed, the session is refused by our
     /// own tombstone, so that it cannot surface after we said it failed.
-    pub(crate) async fn publish(self, snapshot: &Snapshot) -> Result<(SnapshotId, [u8; 32])> {
+    pub(crate) async fn publish(&self, snapshot: &Snapshot) -> Result<(SnapshotId, [u8; 32])> {
         assert!(self.unindexed().is_empty(), "publish before every pack is in the index");
         let doing = || format!("commit snapshot {}", self.id);
         let key = format!("{SNAPSHOTS}{}", self.id);
@@ -160,15 +160,20 @@ impl Session {
         let _ = self.objects.delete(&format!("{SESSIONS}{}", self.id)).await;
     }
 
-    /// Ends a session that publishes nothing, such as a prune's: its packs live on by their index.
-    pub(crate) async fn abandon(self) {
-        let key = format!("{SNAPSHOTS}{}", self.id);
-        let tombstone = Tombstone {
-            reason: "it ended without a snapshot".to_owned(),
-            at_ms: self.objects.world.now_ms(),
+    /// A sign of life, for a push that stores nothing for long because everything is there already.
+    pub(crate) async fn beat(&self, number: u32) {
+        let note = SessionNote {
+            host: String::new(),
+            purpose: "sign of life".to_owned(),
+            started_ms: self.started_ms,
         };
-        if self.objects.put(Kind::Tombstone, &key, &to_cbor(&tombstone)).await.is_ok() {
-            self.end().await;
-        }
+        let key = format!("{SESSIONS}{}.{number:04}", self.id);
+        // One that fails is followed by the next; if all fail the store is gone and the push with it.
+        let _ = self.objects.put(Kind::Session, &key, &to_cbor(&note)).await;
     }
+}
+
+/// The session a name under `sessions/` belongs to: its registration, or a sign of life of it.
+pub(crate) fn session_of(name: &str) -> Option<SessionId> {
+    name.split_once('.').map_or(name, |(id, _)| id).parse().ok()
 }

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -26,6 +27,9 @@ const SEGMENT_BYTES: usize = 8 << 20;
 const SEGMENTS: usize = 4;
 /// Packs on their way to the store at the same time.
 const UPLOADS_MAX: usize = 3;
+
+/// Time between two signs of life; prunes refuse a session after many times this.
+const HEARTBEAT: Duration = Duration::from_secs(600);
 
 /// Where the stream comes from.
 pub type Source = Box<dyn Read + Send>;
@@ -152,6 +156,26 @@ fn joined(ended: Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
     ended.map_err(|e| Error::new(ErrorKind::Retry, "store a pack", e))?
 }
 
+/// Shows now and then that the session lives; stops when dropped.
+struct Heartbeat(tokio::task::JoinHandle<()>);
+
+impl Heartbeat {
+    fn start(session: Arc<Session>) -> Heartbeat {
+        Heartbeat(tokio::spawn(async move {
+            for number in 1.. {
+                tokio::time::sleep(HEARTBEAT).await;
+                session.beat(number).await;
+            }
+        }))
+    }
+}
+
+impl Drop for Heartbeat {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// What a run of the pipeline is made of.
 pub(crate) struct Pipeline {
     pub(crate) source: Source,
@@ -166,6 +190,7 @@ impl Pipeline {
     ///
     /// `threads` of 0 does everything on the caller's task, one chunk after the other.
     pub(crate) async fn run(self, threads: usize) -> Result<Assembled> {
+        let _beat = Heartbeat::start(self.uploads.session.clone());
         if threads == 0 {
             return self.run_inline().await;
         }

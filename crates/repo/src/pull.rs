@@ -2,6 +2,7 @@
 
 use crate::chunks::Chunks;
 use crate::error::{Error, ErrorKind, Result};
+use crate::index::Index;
 use crate::observe::{Counter, Observer};
 use crate::repository::Repository;
 use crate::snapshots::SnapshotInfo;
@@ -194,13 +195,12 @@ fn right_length(node: &Node, raw: Vec<u8>) -> Result<Vec<u8>> {
 
 impl Source {
     async fn open(repo: &Repository) -> Result<Source> {
-        let chunks = Source::view(repo).await?;
+        let chunks = Source::chunks_of(repo, repo.read_index().await?);
         Ok(Source { repo: repo.clone(), chunks: Mutex::new((chunks, false)) })
     }
 
-    async fn view(repo: &Repository) -> Result<Arc<Chunks>> {
-        let index = repo.read_index().await?;
-        Ok(Arc::new(Chunks::new(repo.objects.clone(), Arc::new(index), CACHE_BYTES)))
+    fn chunks_of(repo: &Repository, index: Index) -> Arc<Chunks> {
+        Arc::new(Chunks::new(repo.objects.clone(), Arc::new(index), CACHE_BYTES))
     }
 
     async fn chunks(&self) -> Arc<Chunks> {
@@ -227,7 +227,7 @@ impl Source {
     async fn looked_up_again(&self, node: &Node, first: Error) -> Result<Vec<u8>> {
         let mut held = self.chunks.lock().await;
         if !held.1 {
-            *held = (Source::view(&self.repo).await?, true);
+            *held = (Source::chunks_of(&self.repo, self.repo.read_index_and_orphans().await?), true);
         }
         let chunks = held.0.clone();
         drop(held);
@@ -237,7 +237,14 @@ impl Source {
 
 impl Repository {
     /// Every chunk that can be read: condemned packs still count, for they still exist.
-    pub(crate) async fn read_index(&self) -> Result<crate::index::Index> {
-        self.objects.reading_view().await
+    pub(crate) async fn read_index(&self) -> Result<Index> {
+        Ok(self.objects.reading_view().await?.index)
+    }
+
+    /// The same with packs no index object names, however many: what is left when the index is lost.
+    pub(crate) async fn read_index_and_orphans(&self) -> Result<Index> {
+        let view = self.objects.reading_view().await?;
+        let orphans = self.read_directories(&view.orphans, &view.listed).await;
+        Ok(view.index.with(&orphans))
     }
 }

@@ -238,8 +238,7 @@ impl Ingested {
         };
         push.session.write_index().await?;
         push.session.write_sketches(&list).await?;
-        let session = Arc::into_inner(push.session).expect("the pipeline has ended and let go of it");
-        let (id, receipt) = session.publish(&snapshot).await?;
+        let (id, receipt) = push.session.publish(&snapshot).await?;
         Ok(Receipt { id, receipt, snapshot })
     }
 }

@@ -45,13 +45,6 @@ impl SnapshotInfo {
     }
 }
 
-/// Which of a name's snapshots is meant: `NAME`, `NAME@ID`, `NAME@2026-11-20`, `NAME@ID`, or an id alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Selector {
-    /// The text as given.
-    pub text: String,
-}
-
 impl Objects {
     /// Ids that are decided, and not forgotten, oldest first. Tombstones are still among them.
     async fn decided(&self) -> Result<Vec<Entry>> {

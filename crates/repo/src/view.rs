@@ -11,8 +11,8 @@ use cistern_format::envelope::Kind;
 use cistern_format::id::PackId;
 use cistern_format::object::{Trash, from_cbor};
 use cistern_format::segment::{self, IndexedPack};
-use cistern_store::Entry;
-use futures::{StreamExt as _, TryStreamExt as _};
+use cistern_store::{Entry, Key};
+use futures::StreamExt as _;
 use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
 
@@ -20,6 +20,8 @@ pub(crate) const PACKS: &str = "packs/";
 pub(crate) const INDEX: &str = "index/";
 pub(crate) const TRASH: &str = "trash/";
 const QUEUE_SUFFIX: &str = ".queue";
+/// How often the index is read again because a merge took an object away in between.
+const INDEX_READS_MAX: u32 = 10;
 
 /// A pack as the store lists it.
 #[derive(Clone, Copy, Debug)]
@@ -57,8 +59,9 @@ pub(crate) struct View {
     pub(crate) orphans: Vec<PackId>,
     /// The trash lists behind `condemned`.
     pub(crate) trash: Vec<TrashList>,
-    /// Index objects that were read, and the packs they name that are of no use any more.
-    pub(crate) segments: Vec<Entry>,
+    /// Index objects that cannot be read.
+    pub(crate) damaged: Vec<Key>,
+    /// How many packs the index names that are gone or condemned.
     pub(crate) stale_packs: usize,
 }
 
@@ -72,9 +75,9 @@ impl Objects {
     }
 
     /// For readers, who rely on nothing staying: condemned packs count as long as they exist.
-    pub(crate) async fn reading_view(&self) -> Result<Index> {
+    pub(crate) async fn reading_view(&self) -> Result<View> {
         let listed = self.list_packs().await?;
-        Ok(self.view_of(vec![], HashSet::new(), listed).await?.index)
+        self.view_of(vec![], HashSet::new(), listed).await
     }
 
     async fn view_of(
@@ -83,18 +86,47 @@ impl Objects {
         condemned: HashSet<PackId>,
         listed: HashMap<PackId, ListedPack>,
     ) -> Result<View> {
-        let segments = self.list(INDEX).await?;
+        for _ in 0..INDEX_READS_MAX {
+            let segments = self.list(INDEX).await?;
+            if let Some(view) = self.view_by(segments, &trash, &condemned, &listed).await? {
+                return Ok(view);
+            }
+        }
+        let why = "index objects kept vanishing while they were read: is something else deleting them?";
+        Err(crate::Error::new(crate::ErrorKind::Retry, "read the index", why))
+    }
+
+    /// The view by these index objects; `None` if one of them vanished, which a merge does.
+    async fn view_by(
+        &self,
+        segments: Vec<Entry>,
+        trash: &[TrashList],
+        condemned: &HashSet<PackId>,
+        listed: &HashMap<PackId, ListedPack>,
+    ) -> Result<Option<View>> {
         let mut builder = IndexBuilder::default();
         let mut stale = HashSet::new();
         let keys: Vec<_> = segments.iter().map(|e| e.key.clone()).collect();
         let mut bodies = futures::stream::iter(keys)
-            .map(|key| async move { self.find(Kind::Index, key.as_str()).await })
+            .map(|key| async move { (self.find(Kind::Index, key.as_str()).await, key) })
             .buffered(FETCHES_MAX);
-        while let Some(body) = bodies.try_next().await? {
-            // An index object that vanished was merged into another that is listed too, or all its
-            // packs are gone; what nobody names shows up among the orphans.
-            let Some(body) = body else { continue };
-            for pack in self.decode_segment(&body)? {
+        let mut damaged = Vec::new();
+        while let Some((body, key)) = bodies.next().await {
+            let packs = match body {
+                Ok(Some(body)) => self.decode_segment(&body),
+                Ok(None) => return Ok(None),
+                Err(e) => Err(e),
+            };
+            let packs = match packs {
+                Ok(packs) => packs,
+                // The packs it named are found among the orphans.
+                Err(e) if e.kind == crate::ErrorKind::Damaged => {
+                    damaged.push(key);
+                    continue;
+                }
+                Err(e) => return Err(e),
+            };
+            for pack in packs {
                 let usable = listed.get(&pack.id).is_some_and(|l| l.object_len == pack.object_len);
                 if usable && !condemned.contains(&pack.id) {
                     builder.add(&pack);
@@ -107,8 +139,9 @@ impl Objects {
         let mut orphans: Vec<PackId> =
             listed.keys().filter(|id| !condemned.contains(id) && !builder.has_pack(id)).copied().collect();
         orphans.sort_unstable();
-        let stale_packs = stale.len();
-        Ok(View { index: builder.finish(), listed, condemned, orphans, trash, segments, stale_packs })
+        let (index, stale_packs) = (builder.finish(), stale.len());
+        let (listed, condemned, trash) = (listed.clone(), condemned.clone(), trash.to_vec());
+        Ok(Some(View { index, listed, condemned, orphans, trash, damaged, stale_packs }))
     }
 
     pub(crate) fn decode_segment(&self, body: &[u8]) -> Result<Vec<IndexedPack>> {
