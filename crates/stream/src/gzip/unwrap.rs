@@ -282,7 +282,8 @@ impl Unwrapper {
                 self.place = Place::Footer(member, Vec::with_capacity(FOOTER_BYTES));
                 return Ok(bytes);
             }
-            if bytes.is_empty() && made < self.slice.len() {
+            // The rest of a match may still be inside; it comes out with what follows, be it the footer.
+            if bytes.is_empty() {
                 self.place = Place::Deflate(member);
                 return Ok(bytes);
             }
