@@ -3,7 +3,8 @@
 //! One object is one PUT with the condition "if absent"; there is no multipart upload, which could
 //! not carry that condition everywhere and would leave parts behind.
 
-use crate::explain::explain;
+use crate::explain::{Meaning, explain};
+use crate::http::ContentMd5;
 use crate::retry::{Backoff, Patience};
 use crate::{Entry, Error, ErrorKind, Key, Store};
 use async_trait::async_trait;
@@ -17,6 +18,7 @@ use object_store::{
 };
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 use tokio::time::timeout;
 
@@ -31,6 +33,8 @@ pub(crate) struct CloudStore {
     pub(crate) attributes: Attributes,
     /// For listings, which go on where they were cut off, and for bodies that stop coming.
     pub(crate) patience: Patience,
+    /// Learnt from the server's refusal: buckets with object lock want a `Content-MD5` with each object.
+    pub(crate) wants_md5: AtomicBool,
 }
 
 impl CloudStore {
@@ -85,11 +89,29 @@ impl CloudStore {
         Error::new(ErrorKind::Unavailable, doing, subject, why)
     }
 
+    /// One PUT, if the object is absent: `None` when it was written, or why not.
+    async fn put(&self, key: &Key, parts: &[Bytes]) -> Result<Option<Meaning>, Error> {
+        let mut options = PutOptions {
+            mode: PutMode::Create,
+            attributes: self.attributes.clone(),
+            ..PutOptions::default()
+        };
+        if self.wants_md5.load(Ordering::Relaxed) {
+            let parts = parts.to_vec();
+            let digest = tokio::task::spawn_blocking(move || ContentMd5::of(&parts)).await.map_err(|_| {
+                Error::new(ErrorKind::Other, "write", self.subject(key), "the program is shutting down")
+            })?;
+            options.extensions.insert(digest);
+        }
+        let payload: PutPayload = parts.iter().cloned().collect();
+        Ok(self.client.put_opts(&self.path(key), payload, options).await.err().map(|e| explain(&e)))
+    }
+
     /// The server refused to write because of what is there. Is that what we were writing?
-    async fn settle(&self, key: &Key, payload: &PutPayload) -> Result<(), Error> {
+    async fn settle(&self, key: &Key, parts: &[Bytes]) -> Result<(), Error> {
         let subject = self.subject(key);
-        match self.get(key, payload.content_length() as u64).await {
-            Ok(there) if is_same(&there, payload) => Ok(()),
+        match self.get(key, parts.iter().map(|part| part.len() as u64).sum()).await {
+            Ok(there) if is_same(&there, parts) => Ok(()),
             Err(e) if e.kind == ErrorKind::NotFound => {
                 let why = "another write of this name was under way, and nothing is there yet";
                 Err(Error::new(ErrorKind::Unavailable, "write", subject, why))
@@ -136,18 +158,16 @@ impl CloudStore {
 #[async_trait]
 impl Store for CloudStore {
     async fn put_new(&self, key: &Key, parts: Vec<Bytes>) -> Result<(), Error> {
-        let payload: PutPayload = parts.into_iter().collect();
-        let options = PutOptions {
-            mode: PutMode::Create,
-            attributes: self.attributes.clone(),
-            ..PutOptions::default()
+        let meaning = match self.put(key, &parts).await? {
+            Some(meaning) if meaning.wants_md5 && !self.wants_md5.swap(true, Ordering::Relaxed) => {
+                self.put(key, &parts).await?
+            }
+            first => first,
         };
-        match self.client.put_opts(&self.path(key), payload.clone(), options).await {
-            Ok(_) => Ok(()),
-            Err(e) => match explain(&e) {
-                meaning if meaning.taken => self.settle(key, &payload).await,
-                meaning => Err(meaning.error("write", self.subject(key))),
-            },
+        match meaning {
+            None => Ok(()),
+            Some(meaning) if meaning.taken => self.settle(key, &parts).await,
+            Some(meaning) => Err(meaning.error("write", self.subject(key))),
         }
     }
 
@@ -209,14 +229,12 @@ impl Store for CloudStore {
     }
 }
 
-fn is_same(there: &Bytes, payload: &PutPayload) -> bool {
-    let mut rest = &there[..];
-    there.len() == payload.content_length()
-        && payload.iter().all(|part| {
-            let (head, tail) = rest.split_at(part.len());
-            rest = tail;
-            head == part
-        })
+fn is_same(there: &[u8], parts: &[Bytes]) -> bool {
+    let mut rest = Some(there);
+    for part in parts {
+        rest = rest.and_then(|rest| rest.strip_prefix(&part[..]));
+    }
+    rest.is_some_and(<[u8]>::is_empty)
 }
 
 fn entry(key: Key, meta: &ObjectMeta) -> Entry {
@@ -309,6 +327,7 @@ mod tests {
             location: "memory:".to_owned(),
             attributes: Attributes::new(),
             patience: Patience::default(),
+            wants_md5: AtomicBool::new(false),
         };
         let key = Key::new("a");
         store.put_new(&key, vec![Bytes::from_static(b"x")]).await.unwrap();

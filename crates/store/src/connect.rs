@@ -14,6 +14,7 @@ use object_store::{
     Attribute, Attributes, Certificate, ClientOptions, HeaderValue, ObjectStore, RetryConfig,
 };
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use url::Url;
 
@@ -43,7 +44,8 @@ pub(crate) fn connect(
     if let Some(class) = &options.storage_class {
         attributes.insert(Attribute::StorageClass, class.clone().into());
     }
-    Ok(CloudStore { client, prefix: Path::from(prefix), location, attributes, patience: options.patience() })
+    let (prefix, patience) = (Path::from(prefix), options.patience());
+    Ok(CloudStore { client, prefix, location, attributes, patience, wants_md5: AtomicBool::new(false) })
 }
 
 fn config(what: &str, why: impl std::fmt::Display) -> Error {

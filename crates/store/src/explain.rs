@@ -13,6 +13,8 @@ pub(crate) struct Meaning {
     pub(crate) why: String,
     /// The server refused because of what is there already, or is being written just now.
     pub(crate) taken: bool,
+    /// The server wants a `Content-MD5`, as buckets with object lock do.
+    pub(crate) wants_md5: bool,
 }
 
 impl Meaning {
@@ -30,7 +32,7 @@ pub(crate) fn explain(failure: &object_store::Error) -> Meaning {
             "no credentials were given, and the machine, asked for its own, gave none: {cause}; \
              set them in the options or give the machine a role"
         );
-        return Meaning { kind: ErrorKind::Unavailable, why, taken: false };
+        return Meaning { kind: ErrorKind::Unavailable, why, taken: false, wants_md5: false };
     }
     if let Some(refused) = chain().find_map(|e| e.downcast_ref::<Refused>()) {
         return refusal(refused);
@@ -49,7 +51,7 @@ pub(crate) fn explain(failure: &object_store::Error) -> Meaning {
         object_store::Error::Unauthenticated { .. } => ErrorKind::Config,
         _ => ErrorKind::Other,
     };
-    Meaning { kind, why: cause, taken: false }
+    Meaning { kind, why: cause, taken: false, wants_md5: false }
 }
 
 /// The status of one delete in a batch, which is how the client deletes on Azure; it comes as text only.
@@ -81,7 +83,7 @@ fn transport(http: &HttpError, cause: String) -> Meaning {
     } else {
         (ErrorKind::Unavailable, cause)
     };
-    Meaning { kind, why, taken: false }
+    Meaning { kind, why, taken: false, wants_md5: false }
 }
 
 /// What the server's answer means. Codes are those that S3, its clones, GCS and Azure document.
@@ -116,8 +118,6 @@ fn refusal(refused: &Refused) -> Meaning {
         | (408 | 429, _) => (Unavailable, ""),
         (501 | 505, _) => (Config, "; the server cannot do what Cistern needs, ask `doctor`"),
         (500.., _) => (Unavailable, ""),
-        // A bucket with object lock.
-        (400, _) if refused.message.contains("x-amz-checksum") => (Config, "; set the option `checksum`"),
         (404, _) => (NotFound, ""),
         (416, _) => (CutShort, ""),
         (403, _) => (Denied, "; check what this credential may do with this bucket"),
@@ -128,7 +128,12 @@ fn refusal(refused: &Refused) -> Meaning {
     let region = refused.region.as_deref().filter(|_| kind == Config);
     let region = region.map(|region| format!(" (the bucket is in {region})")).unwrap_or_default();
     let why = format!("{refused}{region}{advice}");
-    Meaning { kind, why, taken: matches!(refused.status, 304 | 409 | 412) && kind == Denied }
+    Meaning {
+        kind,
+        why,
+        taken: matches!(refused.status, 304 | 409 | 412) && kind == Denied,
+        wants_md5: refused.status == 400 && refused.message.to_lowercase().contains("content-md5"),
+    }
 }
 
 #[cfg(test)]

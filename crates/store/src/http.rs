@@ -5,12 +5,16 @@
 //! code.
 
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
 use futures::StreamExt as _;
-use object_store::ClientOptions;
+use md5::{Digest as _, Md5};
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
     ReqwestConnector,
 };
+use object_store::{ClientOptions, HeaderValue};
 use std::fmt;
 
 /// As much of a refusal's body as is read.
@@ -40,6 +44,20 @@ impl HttpConnector for Connector {
     }
 }
 
+/// Asks for a `Content-MD5` header; travels with a request as an extension. Signatures do not cover it.
+#[derive(Clone)]
+pub(crate) struct ContentMd5(HeaderValue);
+
+impl ContentMd5 {
+    /// The digest of the parts as one body.
+    pub(crate) fn of(parts: &[Bytes]) -> ContentMd5 {
+        let mut hasher = Md5::new();
+        parts.iter().for_each(|part| hasher.update(part));
+        let text = BASE64_STANDARD.encode(hasher.finalize());
+        ContentMd5(HeaderValue::from_str(&text).expect("base64 is ASCII"))
+    }
+}
+
 #[derive(Debug)]
 struct Client {
     inner: HttpClient,
@@ -47,7 +65,11 @@ struct Client {
 
 #[async_trait]
 impl HttpService for Client {
-    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        if let Some(ContentMd5(digest)) = request.extensions().get() {
+            let digest = digest.clone();
+            request.headers_mut().insert("content-md5", digest);
+        }
         let asks_machine = request.uri().host().is_some_and(is_metadata_host);
         let failed = match self.inner.execute(request).await {
             Ok(response) if response.status().is_success() => return Ok(partial_if_ranged(response)),

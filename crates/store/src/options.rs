@@ -87,7 +87,7 @@ pub struct Options {
     pub storage_class: Option<String>,
 
     /// S3: checksum to send with each object. By default `crc64nvme` to AWS and none to other servers, some of
-    /// which refuse them; buckets with object lock demand one.
+    /// which refuse them. Buckets with object lock get a `Content-MD5` besides, when they ask for it.
     pub checksum: Option<Checksum>,
 
     /// Bytes per second to send at most.

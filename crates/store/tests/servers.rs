@@ -92,6 +92,34 @@ async fn s3_keeps_the_contract() {
     assert!(absent.why.contains("create the bucket"), "{absent}");
 }
 
+/// Nothing is ever overwritten, so a bucket may keep versions and lock them: a delete only hides the object.
+#[tokio::test(flavor = "multi_thread")]
+async fn versioned_and_locked_buckets_keep_the_contract() {
+    let Some(url) = given("CISTERN_TEST_S3") else { return };
+    cistern_store::install_crypto();
+    let http = reqwest::Client::new();
+    // moto checks no signature, so bare requests will do to set up the bucket.
+    let put = async |url: String, body: &'static str| {
+        let request = http.put(&url).header("x-amz-bucket-object-lock-enabled", "true").body(body);
+        let status = request.send().await.unwrap().status();
+        assert!(status.is_success(), "{url}: {status}");
+    };
+    let (endpoint, _) = split(&url);
+    let bucket = format!("locked-{:x}", rand::random::<u32>());
+    put(format!("{endpoint}/{bucket}"), "").await;
+    let lock = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention>\
+        <Mode>COMPLIANCE</Mode><Days>1</Days></DefaultRetention></Rule></ObjectLockConfiguration>";
+    put(format!("{endpoint}/{bucket}?object-lock="), lock).await;
+
+    let (location, options) = s3(&format!("{endpoint}/{bucket}"), "any", "any");
+    let store = open(&location, &options).await.unwrap();
+    contract::check_to(&*store, &Extent { list_len: 30, large_bytes: 1 << 20, race_len: 3 }).await;
+    let versions =
+        http.get(format!("{endpoint}/{bucket}?versions=")).send().await.unwrap().bytes().await.unwrap();
+    let kept = String::from_utf8_lossy(&versions).matches("<Version>").count();
+    assert!(kept > 40, "{kept} versions are kept, though the suite deleted all it wrote");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn s3_over_tls_trusts_only_what_it_is_told_to() {
     let Some(url) = given("CISTERN_TEST_S3_TLS") else { return };
