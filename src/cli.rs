@@ -1,6 +1,9 @@
 //! The command line of `cistern`: what can be typed, and the run of one command.
 
-use crate::commands::{completions, init, man, pull, push};
+use crate::commands::{
+    benchmark, completions, copy, doctor, forget, hold, init, key, ls, man, optimize, prune, pull, push, repair, show,
+    stats, tag, verify,
+};
 use crate::context::Context;
 use crate::failure::{EXIT_CODES, Failure};
 use crate::signals::Signals;
@@ -61,6 +64,34 @@ enum Command {
     Push(push::Args),
     /// Write the stream of a snapshot
     Pull(pull::Args),
+    /// List snapshots, the newest last
+    Ls(ls::Args),
+    /// Show everything about a snapshot
+    Show(show::Args),
+    /// Add tags to snapshots, or take them away
+    Tag(tag::Args),
+    /// Keep snapshots from being forgotten
+    Hold(hold::Args),
+    /// Drop snapshots from sight, by a policy or one by one
+    Forget(forget::Args),
+    /// Give back the space of what was forgotten
+    Prune(prune::Args),
+    /// Look for damage
+    Verify(verify::Args),
+    /// Mend damage, as far as it can be mended
+    Repair(repair::Args),
+    /// Tell where the bytes went
+    Stats(stats::Args),
+    /// Copy snapshots to another repository
+    Copy(copy::Args),
+    /// Turn chunks that were stored whole into deltas
+    Optimize(optimize::Args),
+    /// Passphrases and credentials
+    Key(key::Args),
+    /// Try what the store, the credential and the repository are really like
+    Doctor(doctor::Args),
+    /// Measure how fast this machine is
+    Benchmark(benchmark::Args),
     /// Print a script that completes commands in a shell
     Completions(completions::Args),
     /// Print the manual page
@@ -106,11 +137,26 @@ fn run(cli: Cli) -> Result<(), Failure> {
 }
 
 async fn dispatch(cli: Cli) -> Result<(), Failure> {
-    let context = Context::new(&cli.globals);
+    let globals = cli.globals;
+    let context = Context::new(&globals);
     match cli.command {
         Command::Init(args) => init::run(args, &context.await?).await,
         Command::Push(args) => push::run(args, &context.await?).await,
         Command::Pull(args) => pull::run(args, &context.await?).await,
+        Command::Ls(args) => ls::run(args, &context.await?).await,
+        Command::Show(args) => show::run(args, &context.await?).await,
+        Command::Tag(args) => tag::run(args, &context.await?).await,
+        Command::Hold(args) => hold::run(args, &context.await?).await,
+        Command::Forget(args) => forget::run(args, &context.await?).await,
+        Command::Prune(args) => prune::run(args, &context.await?).await,
+        Command::Verify(args) => verify::run(args, &context.await?).await,
+        Command::Repair(args) => repair::run(args, &context.await?).await,
+        Command::Stats(args) => stats::run(args, &context.await?).await,
+        Command::Copy(args) => copy::run(args, &globals, &context.await?).await,
+        Command::Optimize(args) => optimize::run(args, &context.await?).await,
+        Command::Key(args) => key::run(args, &context.await?).await,
+        Command::Doctor(args) => doctor::run(args, &context.await?).await,
+        Command::Benchmark(args) => benchmark::run(args, &context.await?).await,
         Command::Completions(args) => completions::run(args),
         Command::Man => man::run(),
     }

@@ -1,7 +1,15 @@
 //! The commands, one file each: `Args` is what can be typed, `run` does it.
 
 pub mod completions;
+pub mod doctor;
+pub mod forget;
+pub mod hold;
 pub mod init;
+pub mod key;
+pub mod ls;
 pub mod man;
+pub mod prune;
 pub mod pull;
 pub mod push;
+pub mod show;
+pub mod tag;

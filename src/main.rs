@@ -5,13 +5,22 @@
 
 mod cli;
 mod commands;
+mod confirm;
 mod context;
 mod failure;
+mod intake;
 mod keyfile;
+mod listing;
+mod output;
+mod producer;
 mod profile;
+mod progress;
+mod report;
+mod role;
 mod secret;
 mod show;
 mod signals;
+mod stdio;
 mod terminal;
 
 use std::process::ExitCode;

@@ -1,9 +1,16 @@
 //! What people see: lines, tables, sizes, times.
+//!
+//! Standard error may hold a line that moves; whatever else is said goes above it.
 
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::io::Write as _;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The line that moves now, if one does.
+static MOVING: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
 /// Writes bytes to standard output. A reader that has seen enough (`| head`) is no error.
 pub fn raw(bytes: &[u8]) -> Result<(), Failure> {
@@ -33,7 +40,58 @@ pub fn note(context: &Context, text: &str) {
 
 /// Says something on standard error. That nobody may be there to hear it must not end the command.
 pub fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    pass_on(format!("{text}\n").as_bytes());
+}
+
+/// Passes on what a program wrote to its standard error, as it is.
+pub fn pass_on(bytes: &[u8]) {
+    let write = || {
+        let _ = std::io::stderr().write_all(bytes);
+    };
+    match &*moving() {
+        Some(line) => line.suspend(write),
+        None => write(),
+    }
+}
+
+/// Text that somebody else chose, without what could play tricks with a terminal.
+pub fn harmless(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| if c.is_control() && c != '\t' { c.escape_default().collect() } else { vec![c] })
+        .collect()
+}
+
+fn moving() -> MutexGuard<'static, Option<ProgressBar>> {
+    MOVING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A line on a terminal that is drawn again and again, and gone when this is dropped.
+pub struct Moving(());
+
+impl Moving {
+    /// Puts it up.
+    pub fn start() -> Moving {
+        let style = ProgressStyle::with_template("{wide_msg}").expect("a template of one key");
+        let line = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(style);
+        *moving() = Some(line);
+        Moving(())
+    }
+
+    /// Draws another text.
+    pub fn draw(&self, text: &str) {
+        if let Some(line) = &*moving() {
+            line.set_message(text.to_owned());
+            line.tick();
+        }
+    }
+}
+
+impl Drop for Moving {
+    fn drop(&mut self) {
+        if let Some(line) = moving().take() {
+            line.finish_and_clear();
+        }
+    }
 }
 
 /// A size with three digits or so: `6 B`, `1.50 KiB`, `12.3 GiB`.
@@ -70,6 +128,12 @@ pub fn time(since_epoch_ms: u64) -> String {
         || "-".to_owned(),
         |t| t.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
     )
+}
+
+/// A time for machines: `2026-11-20T03:00:12.345Z`.
+pub fn rfc3339(since_epoch_ms: u64) -> String {
+    let stamp = i64::try_from(since_epoch_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    stamp.map_or_else(String::new, |t| format!("{t:.3}"))
 }
 
 /// Rows below their heads, in columns as wide as they need to be; the last column is never padded.

@@ -1,33 +1,114 @@
 //! `cistern push`: store a stream as a snapshot.
+//!
+//! Nothing becomes visible until the stream ended, its producers ended well, and the dump in it is whole.
 
 use crate::commands::init;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::intake::{Intake, Outcome, Seen};
+use crate::producer::{Producers, Program};
+use crate::progress::Meter;
+use crate::report::SnapshotReport;
 use crate::show;
-use cistern_repo::{Config, Facts, PushOptions, Repository, Silent};
-use std::sync::Arc;
+use crate::stdio::{StreamIn, stdin_is_file};
+use cistern_repo::{
+    Config, Content, Counter, Facts, Ingested, Push, PushOptions, Receipt, Repository, check_name,
+};
+use cistern_stream::{Completeness, Finding};
+use serde::Serialize;
+use std::ffi::OsString;
+use std::time::Duration;
 
 /// What can be typed.
 #[derive(clap::Args)]
 pub struct Args {
     /// Name of the stream; snapshots of one name are each other's history
     name: String,
+    /// Program that writes the stream, run by cistern; its exit status counts
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+    /// The same as a line for `sh -c`
+    #[arg(long, value_name = "LINE", conflicts_with = "command")]
+    exec: Option<String>,
+    /// What the output of --exec, or of the --then before, is piped through; may be repeated
+    #[arg(long, value_name = "LINE", requires = "exec")]
+    then: Vec<String>,
+    /// Tag to set; may be repeated
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<String>,
+    /// Name of this machine in listings [default: its host name]
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+    /// Whether gzip is taken off and stored without, for deduplication [default: auto; off for a file]
+    #[arg(long, value_name = "WHEN")]
+    unwrap: Option<Unwrap>,
+    /// Store a dump that lacks its proper end, marked as truncated
+    #[arg(long)]
+    accept_partial: bool,
+    /// Store an empty stream
+    #[arg(long)]
+    allow_empty: bool,
+    /// How long the stream may be silent before it counts as failed; `off` for ever
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_stall)]
+    stall_timeout: StallTimeout,
+    /// Store new chunks whole, not as differences to old ones
+    #[arg(long)]
+    no_deltas: bool,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Unwrap {
+    /// Wherever there is gzip
+    Auto,
+    /// Never: bytes come back as they are
+    Off,
+}
+
+#[derive(Clone, Copy)]
+struct StallTimeout(Option<Duration>);
+
+fn parse_stall(text: &str) -> Result<StallTimeout, String> {
+    if text == "off" || text == "0" {
+        return Ok(StallTimeout(None));
+    }
+    humantime::parse_duration(text).map(|time| StallTimeout(Some(time))).map_err(|e| e.to_string())
 }
 
 /// Stores the stream.
 pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
+    check_name(&args.name).map_err(|why| Failure::usage(format!("cannot push: {why}")))?;
+    let programs = programs(&args);
+    if programs.is_empty() && context.terminal.stdin {
+        let message = "standard input is a terminal: there is no stream to store";
+        return Err(Failure::usage(message)
+            .hint(format!("pg_dump … | cistern push {0}, or cistern push {0} -- pg_dump …", args.name)));
+    }
     let repository = open_or_create(context).await?;
-    let options = PushOptions {
-        name: args.name,
-        host: context.host.clone(),
+    let push = repository.begin_push(options(&args, context)).await?;
+    let meter = Meter::start(context);
+    let taken = take_in(push, &args, &programs, &meter, context).await?;
+    let bytes = taken.ingested.raw_bytes();
+    let facts = judge(taken.seen, taken.producer, bytes, &args)?;
+    let advice = facts.1;
+    let receipt = taken.ingested.commit(facts.0).await?;
+    report(&receipt, advice, &meter, &repository, context)
+}
+
+fn programs(args: &Args) -> Vec<Program> {
+    if !args.command.is_empty() {
+        return vec![Program::Command(args.command.clone())];
+    }
+    args.exec.iter().chain(&args.then).map(|line| Program::Shell(line.clone())).collect()
+}
+
+fn options(args: &Args, context: &Context) -> PushOptions {
+    PushOptions {
+        name: args.name.clone(),
+        host: args.host.clone().unwrap_or_else(|| context.host.clone()),
         writer: concat!("cistern ", env!("CARGO_PKG_VERSION")).to_owned(),
-        tags: context.tags.clone(),
-        deltas: true,
-    };
-    let push = repository.begin_push(options).await?;
-    let ingested = push.ingest(Box::new(std::io::stdin()), Arc::new(Silent)).await?;
-    let receipt = ingested.commit(Facts::default()).await?;
-    if context.json { show::json(&receipt) } else { show::line(&receipt.id.to_string()) }
+        tags: context.tags.iter().chain(&args.tags).cloned().collect(),
+        deltas: !args.no_deltas,
+    }
 }
 
 /// The repository; the default one is made when there is none.
@@ -40,4 +121,156 @@ async fn open_or_create(context: &Context) -> Result<Repository, Failure> {
         }
         opened => opened,
     }
+}
+
+/// A stream that is in the repository, and that nobody can see yet.
+struct Taken {
+    ingested: Ingested,
+    seen: Seen,
+    producer: Option<String>,
+}
+
+/// Reads the stream to its end and waits for its producers.
+async fn take_in(
+    push: Push,
+    args: &Args,
+    programs: &[Program],
+    meter: &std::sync::Arc<Meter>,
+    context: &Context,
+) -> Result<Taken, Failure> {
+    let stall = args.stall_timeout.0;
+    let (source, producers) = if programs.is_empty() {
+        let stdin = StreamIn::stdin(stall);
+        (stdin.map_err(|e| Failure::other(format!("cannot read standard input: {e}")))?, None)
+    } else {
+        let (producers, end) = Producers::start(programs)?;
+        (StreamIn::new(end, stall), Some(producers))
+    };
+    let unwrap = match args.unwrap {
+        Some(unwrap) => matches!(unwrap, Unwrap::Auto),
+        None => producers.is_some() || !stdin_is_file(),
+    };
+    let (intake, outcome) = Intake::new(source, unwrap);
+    let expected = push.previous().map(|previous| previous.snapshot.raw_bytes);
+    let ingest = push.ingest(Box::new(intake), meter.clone());
+    let ingested = meter.during(context, Counter::ReadBytes, expected, ingest).await;
+    let producer = producers.as_ref().map(Producers::names);
+    match (ingested, producers) {
+        (Ok(ingested), producers) => {
+            if let Some(producers) = producers {
+                producers.finish(stall).await?;
+            }
+            Ok(Taken { ingested, seen: reached_end(&outcome)?, producer })
+        }
+        (Err(error), Some(producers)) if error.kind == cistern_repo::ErrorKind::Stream => {
+            Err(producers.blame().await.unwrap_or_else(|| error.into()))
+        }
+        (Err(error), _) => Err(error.into()),
+    }
+}
+
+fn reached_end(outcome: &Outcome) -> Result<Seen, Failure> {
+    let unread = || Failure::new(Exit::Stream, "the stream was not read to its end; nothing was stored");
+    outcome.take().ok_or_else(unread)
+}
+
+/// Whether the stream may be committed, and with what facts; besides, advice to whoever made the dump.
+fn judge(
+    seen: Seen,
+    producer: Option<String>,
+    bytes: u64,
+    args: &Args,
+) -> Result<(Facts, Option<String>), Failure> {
+    if bytes == 0 && !args.allow_empty {
+        let message = format!("cannot push `{}`: the stream is empty; nothing was stored", args.name);
+        return Err(Failure::new(Exit::Stream, message).hint("--allow-empty stores it all the same"));
+    }
+    let Finding { format, completeness, advice } = seen.finding;
+    let (verdict, detail) = match completeness {
+        Completeness::Complete => ("complete", None),
+        Completeness::Truncated { why } => ("truncated", Some(why)),
+        Completeness::Unknown { why } => ("unknown", Some(why)),
+    };
+    let suspect = (verdict == "truncated").then(|| {
+        let why = detail.as_deref().unwrap_or_default();
+        format!("truncated {format}: {why}")
+    });
+    if let Some(why) = suspect.as_ref().filter(|_| !args.accept_partial) {
+        let message =
+            format!("cannot push `{}`: the dump is incomplete ({why}); nothing was stored", args.name);
+        return Err(Failure::new(Exit::Stream, message).hint(
+            "look at the dump program's own messages; --accept-partial stores it, marked as truncated",
+        ));
+    }
+    let content = Content { format: format.to_string(), completeness: verdict.to_owned(), detail };
+    Ok((Facts { content, wrap: seen.wrap, producer, suspect }, advice))
+}
+
+#[derive(Serialize)]
+struct PushReport<'r> {
+    repository: String,
+    #[serde(flatten)]
+    snapshot: SnapshotReport,
+    /// What the push added to the repository, without the index, in bytes.
+    stored_bytes: u64,
+    /// Whether `pull` gives the very bytes that arrived, or equivalent gzip.
+    identical: bool,
+    secs: f64,
+    bytes_per_sec: u64,
+    advice: Option<&'r str>,
+}
+
+fn report(
+    receipt: &Receipt,
+    advice: Option<String>,
+    meter: &Meter,
+    repository: &Repository,
+    context: &Context,
+) -> Result<(), Failure> {
+    let snapshot = &receipt.snapshot;
+    let secs = meter.secs();
+    let report = PushReport {
+        repository: repository.location(),
+        snapshot: SnapshotReport::new(receipt.id, &receipt.receipt, snapshot),
+        stored_bytes: snapshot.stored.delta_stored_bytes + snapshot.stored.new_stored_bytes,
+        identical: snapshot.wrap.is_none(),
+        secs,
+        bytes_per_sec: (snapshot.raw_bytes as f64 / secs.max(1e-6)) as u64,
+        advice: advice.as_deref(),
+    };
+    if context.json {
+        return show::json(&report);
+    }
+    show::note(context, &summary(&report));
+    if let Some(wrap) = &snapshot.wrap {
+        let original = show::size(wrap.original_bytes);
+        let text =
+            "  gzip was taken off: `pull` gives gzip with the same content, not the same compressed bytes";
+        show::note(context, &format!("{text} ({original} arrived)"));
+    }
+    if let Some(why) = &snapshot.suspect {
+        show::note(context, &format!("  marked as suspect: {}", show::harmless(why)));
+    }
+    if let Some(advice) = advice {
+        show::note(context, &format!("  advice: {advice}"));
+    }
+    Ok(())
+}
+
+/// `Stored db as 01M7…: 1.20 GiB in 6.1 s (201 MiB/s), 93% known, 5% deltas, 2% new; 12.3 MiB added`
+fn summary(report: &PushReport) -> String {
+    let (snapshot, stored) = (&report.snapshot, &report.snapshot.stored);
+    let percent = |part: u64| (part * 100).checked_div(snapshot.raw_bytes).unwrap_or(0);
+    format!(
+        "Stored {} as {}: {} in {} ({}/s), {}% known, {}% deltas, {}% new; {} added",
+        snapshot.name,
+        snapshot.id,
+        show::size(snapshot.raw_bytes),
+        show::duration(report.secs),
+        show::size(report.bytes_per_sec),
+        percent(stored.duplicate_bytes),
+        percent(stored.delta_bytes),
+        percent(stored.new_bytes),
+        show::size(report.stored_bytes),
+    )
 }

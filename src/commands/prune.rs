@@ -1,0 +1,106 @@
+//! `cistern prune`: give back the space of what was forgotten.
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::{role, show};
+use cistern_repo::{PruneOptions, PruneReport, Repository, Silent};
+use serde::Serialize;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Leftovers of crashed writers are removed at this age: by then no writer lives that made them.
+const STAGING_AGE: Duration = Duration::from_secs(24 * 3600);
+
+/// What can be typed.
+#[derive(clap::Args)]
+pub struct Args {
+    /// How long space that nobody uses is kept before it is given back, against regrets
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration)]
+    grace: Duration,
+    /// How long a push may show no sign of life before it is given up
+    #[arg(long, value_name = "TIME", default_value = "2h", value_parser = humantime::parse_duration)]
+    session_timeout: Duration,
+    /// Share of unused bytes that may stay where moving the rest would cost more
+    #[arg(long, value_name = "PERCENT", default_value = "10%", value_parser = parse_percent)]
+    max_unused: u8,
+    /// Most bytes to move in one run
+    #[arg(long, value_name = "SIZE", value_parser = show::parse_size)]
+    max_repack: Option<u64>,
+    /// Only say what would be done
+    #[arg(long, short = 'n')]
+    dry_run: bool,
+}
+
+/// What was done.
+#[derive(Serialize)]
+pub struct Report {
+    #[serde(flatten)]
+    pruned: PruneReport,
+    staging_files: u64,
+}
+
+/// Prunes and says what came of it.
+pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
+    let repository = context.repository().await?;
+    let defaults = PruneOptions::default();
+    let options = PruneOptions {
+        grace: args.grace,
+        session_timeout: args.session_timeout,
+        unused_percent_max: args.max_unused,
+        repack_bytes_max: args.max_repack.unwrap_or(defaults.repack_bytes_max),
+        dry_run: args.dry_run,
+    };
+    let report = prune(&repository, &options, context).await?;
+    if context.json { show::json(&report) } else { show::raw(text(&report).as_bytes()) }
+}
+
+/// Prunes the repository, and the leftovers of crashed writers with it.
+pub async fn prune(
+    repository: &Repository,
+    options: &PruneOptions,
+    context: &Context,
+) -> Result<Report, Failure> {
+    role::require_maintenance(repository, "prune")?;
+    let pruned = repository.prune(options, Arc::new(Silent)).await?;
+    let staging_files = match options.dry_run {
+        true => 0,
+        false => cistern_store::clean_staging(&context.location, STAGING_AGE).await?,
+    };
+    Ok(Report { pruned, staging_files })
+}
+
+/// The report for people.
+pub fn text(report: &Report) -> String {
+    let r = &report.pruned;
+    let mut lines = vec![format!(
+        "{} packs, {}; {} unused",
+        r.packs,
+        show::size(r.pack_bytes),
+        show::size(r.unused_bytes)
+    )];
+    let mut say = |if_any: u64, line: String| {
+        if if_any > 0 {
+            lines.push(line);
+        }
+    };
+    let verb = if r.dry_run { "would condemn" } else { "condemned" };
+    say(
+        r.condemned_packs,
+        format!("{verb} {} packs of {}", r.condemned_packs, show::size(r.condemned_bytes)),
+    );
+    say(r.copied_bytes, format!("moved {} that is in use", show::size(r.copied_bytes)));
+    say(r.deleted_packs, format!("deleted {} packs, freed {}", r.deleted_packs, show::size(r.freed_bytes)));
+    say(r.removed_snapshots, format!("removed {} forgotten snapshots", r.removed_snapshots));
+    say(r.refused_sessions.len() as u64, format!("gave up {} dead pushes", r.refused_sessions.len()));
+    say(report.staging_files, format!("removed {} files of crashed writers", report.staging_files));
+    lines.extend(r.waiting.iter().map(|w| format!("waiting: {w}")));
+    lines.join("\n") + "\n"
+}
+
+fn parse_percent(text: &str) -> Result<u8, String> {
+    let number = text.trim().trim_end_matches('%').trim_end();
+    match number.parse::<u8>() {
+        Ok(percent) if percent <= 100 => Ok(percent),
+        _ => Err("it must be a whole number from 0% to 100%".to_owned()),
+    }
+}

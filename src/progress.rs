@@ -1,0 +1,109 @@
+//! The line that moves while a stream moves: bytes, rate, what was there already, time left.
+
+use crate::context::Context;
+use crate::show;
+use cistern_repo::{Counter, Observer, Sums};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often the line is drawn again.
+const DRAW: Duration = Duration::from_millis(200);
+
+/// Counts for a command, and says what the engine wants said.
+pub struct Meter {
+    sums: Sums,
+    quiet: bool,
+    /// When counting began.
+    started: Instant,
+}
+
+impl Observer for Meter {
+    fn count(&self, what: Counter, n: u64) {
+        self.sums.count(what, n);
+    }
+
+    fn note(&self, text: &str) {
+        if !self.quiet {
+            show::complain(text);
+        }
+    }
+}
+
+impl Meter {
+    /// Starts counting.
+    pub fn start(context: &Context) -> Arc<Meter> {
+        Arc::new(Meter { sums: Sums::default(), quiet: context.quiet, started: Instant::now() })
+    }
+
+    /// Seconds since counting began.
+    pub fn secs(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
+    /// The sum of `what` so far.
+    pub fn get(&self, what: Counter) -> u64 {
+        self.sums.get(what)
+    }
+
+    /// Shows a line on a terminal while `work` runs; nothing elsewhere. `expected_bytes` is the length the
+    /// stream probably has.
+    pub async fn during<T>(
+        &self,
+        context: &Context,
+        what: Counter,
+        expected_bytes: Option<u64>,
+        work: impl Future<Output = T>,
+    ) -> T {
+        if context.quiet || context.json || !context.terminal.stderr {
+            return work.await;
+        }
+        let line = show::Moving::start();
+        let mut ticks = tokio::time::interval(DRAW);
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                _ = ticks.tick() => line.draw(&self.line(what, expected_bytes)),
+            }
+        }
+    }
+
+    fn line(&self, what: Counter, expected_bytes: Option<u64>) -> String {
+        let bytes = self.get(what);
+        let (secs, duplicate) = (self.secs(), self.get(Counter::DuplicateBytes));
+        progress_line(bytes, secs, (what == Counter::ReadBytes).then_some(duplicate), expected_bytes)
+    }
+}
+
+/// `1.20 GiB  210 MiB/s  93% known  about 12 s left`
+fn progress_line(bytes: u64, secs: f64, known: Option<u64>, expected_bytes: Option<u64>) -> String {
+    let rate = if secs > 0.0 { bytes as f64 / secs } else { 0.0 };
+    let mut parts = vec![show::size(bytes), format!("{}/s", show::size(rate as u64))];
+    if let Some(known) = known.filter(|_| bytes > 0) {
+        parts.push(format!("{}% known", known * 100 / bytes));
+    }
+    if let Some(left) = expected_bytes.and_then(|expected| expected.checked_sub(bytes)).filter(|_| rate > 1.0)
+    {
+        parts.push(format!("about {} left", show::duration(left as f64 / rate)));
+    }
+    parts.join("  ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_tells_rate_and_time_left() {
+        let line = progress_line(100 << 20, 10.0, Some(50 << 20), Some(200 << 20));
+        assert_eq!(line, "100 MiB  10.0 MiB/s  50% known  about 10 s left");
+    }
+
+    #[test]
+    fn a_stream_longer_than_the_last_one_has_no_end_in_sight() {
+        let line = progress_line(300 << 20, 10.0, None, Some(200 << 20));
+        assert_eq!(line, "300 MiB  30.0 MiB/s");
+        assert_eq!(progress_line(0, 0.0, Some(0), Some(9)), "0 B  0 B/s");
+    }
+}
