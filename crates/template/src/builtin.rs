@@ -4,6 +4,7 @@ use crate::call::{Act, Context, Function, Functions, Ref};
 use crate::compare;
 use crate::error::Fail;
 use crate::escape;
+use crate::methods;
 use crate::printf;
 use crate::types::{Kind, Type};
 use crate::value::{Data, Value};
@@ -226,6 +227,9 @@ fn escaped(context: &Context<'_>, args: &[Value], escape: fn(&[u8]) -> Vec<u8>) 
 
 /// What an action would print.
 fn printable(value: &Value) -> Value {
+    if methods::string_of(value).is_some() {
+        return value.clone();
+    }
     let shown = Ref::plain(value.clone()).indirect().0.value;
     if shown.is_valid() { shown } else { Value::str("<no value>") }
 }

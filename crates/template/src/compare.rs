@@ -95,6 +95,19 @@ fn eq_two(a: &Value, b: &Value, budget: &Budget) -> Result<bool, Fail> {
     }
 }
 
+/// Equality of basic values only, as JSONPath filters compare.
+pub(crate) fn basic_eq(a: &Value, b: &Value) -> Result<bool, Fail> {
+    let bad = |text: &str| Err(Fail::text(text));
+    let (Some(basic_a), Some(basic_b)) = (basic(a), basic(b)) else {
+        return bad("invalid type for comparison");
+    };
+    match (&a.data, &b.data) {
+        (Data::Int(i), Data::Uint(u)) | (Data::Uint(u), Data::Int(i)) => Ok(compare_mixed(*i, *u).is_eq()),
+        _ if basic_a != basic_b => bad("incompatible types for comparison"),
+        _ => identical(&a.retyped(b.ty()), b),
+    }
+}
+
 /// Go's `==` between interfaces.
 fn identical(a: &Value, b: &Value) -> Result<bool, Fail> {
     if a.ty() != b.ty() {

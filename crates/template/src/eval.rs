@@ -296,7 +296,7 @@ impl<'t> Exec<'t, '_> {
             }
             Act::Refs(body) => body(self.context, &argv),
             Act::Call => {
-                let callee = args.first().map_or_else(|| argv[0].type_name(), Expr::to_string);
+                let callee = args.first().map_or_else(|| reflect_string(&argv[0].value), Expr::to_string);
                 builtin::call(self.context, &callee, &argv)
             }
             Act::And | Act::Or | Act::Unfit(_) => unreachable!("handled above"),
@@ -425,5 +425,14 @@ impl<'t> Exec<'t, '_> {
             };
         }
         self.fail(format!("wrong type for value; expected {ty}; got {}", value.value.ty()))
+    }
+}
+
+/// `reflect.Value.String`: strings as they are, of everything else only the type.
+fn reflect_string(value: &Value) -> String {
+    match value.as_str() {
+        Some(s) => String::from_utf8_lossy(s).into_owned(),
+        None if value.is_valid() => format!("<{} Value>", value.ty()),
+        None => "<invalid Value>".to_owned(),
     }
 }

@@ -95,7 +95,8 @@ impl Flags {
     /// `%U`
     pub(crate) fn unicode(&self, code: u64) -> String {
         let least = self.precision.unwrap_or(4).max(4);
-        let mut out = format!("U+{code:0least$X}");
+        let digits = format!("{code:X}");
+        let mut out = format!("U+{}{digits}", "0".repeat(least.saturating_sub(digits.len())));
         if self.sharp
             && let Some(c) = u32::try_from(code).ok().and_then(char::from_u32)
             && text::is_print(c)

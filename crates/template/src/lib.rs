@@ -28,6 +28,8 @@ mod escape;
 mod eval;
 mod exec;
 mod json;
+mod jsonpath;
+mod jsonpath_parse;
 mod layout;
 mod lex;
 mod limits;
@@ -51,6 +53,7 @@ mod value;
 
 pub use call::{Context, Environment, Function, Functions, World};
 pub use error::{Error, ErrorKind, Fail};
+pub use jsonpath::JsonPath;
 pub use limits::Limits;
 pub use template::{MissingKey, Options, Template};
 pub use time::Time;

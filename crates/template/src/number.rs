@@ -170,6 +170,9 @@ fn scale(mut value: f64, mut exponent: i64) -> f64 {
     value
 }
 
+/// Beyond this many decimal digits every float has only zeros.
+const EXACT_DIGITS_MAX: usize = 1100;
+
 /// Decimal digits of a finite float and where the point stands: `0.d1d2d3… × 10^point`.
 struct Decimal {
     digits: String,
@@ -179,7 +182,7 @@ struct Decimal {
 /// The shortest digits that read back as the same float, or as many as asked for.
 fn decimal(value: f64, bits: u32, digits: Option<usize>) -> Decimal {
     let text = match digits {
-        Some(n) => format!("{:.*e}", n.saturating_sub(1), value),
+        Some(n) => format!("{:.*e}", n.saturating_sub(1).min(EXACT_DIGITS_MAX), value),
         None if bits == 32 => format!("{:e}", value as f32),
         None => format!("{value:e}"),
     };
@@ -207,15 +210,23 @@ pub(crate) fn format_float(value: f64, verb: u8, precision: i32, bits: u32) -> S
         b'x' | b'X' => format_hex(value, verb, precision, bits),
         b'e' | b'E' => format_exponent(value, verb, precision, bits),
         b'f' => match usize::try_from(precision) {
-            Ok(n) => format!("{value:.n$}"),
-            Err(_) => format_plain(&decimal(value, bits, None), 0),
+            Ok(n) => fixed(value, n),
+            Err(_) => format_plain(&decimal(value, bits, None)),
         },
         _ => format_general(value, verb, precision, bits),
     };
     format!("{sign}{body}")
 }
 
-fn format_plain(d: &Decimal, _precision: usize) -> String {
+/// `%.nf`
+fn fixed(value: f64, fraction: usize) -> String {
+    let exact = fraction.min(EXACT_DIGITS_MAX);
+    let mut out = format!("{value:.exact$}");
+    out.extend(std::iter::repeat_n('0', fraction - exact));
+    out
+}
+
+fn format_plain(d: &Decimal) -> String {
     let mut out = String::new();
     let digits = d.digits.as_bytes();
     if d.point <= 0 {
@@ -268,7 +279,7 @@ fn format_general(value: f64, verb: u8, precision: i32, bits: u32) -> String {
         let fraction = (d.digits.len() - 1) as i32;
         return format_exponent(value, verb + b'e' - b'g', if shortest { -1 } else { fraction }, bits);
     }
-    format_plain(&d, 0)
+    format_plain(&d)
 }
 
 /// Mantissa and exponent with `value = mantissa × 2^exponent`.
@@ -315,7 +326,10 @@ fn format_hex(value: f64, verb: u8, precision: i32, bits: u32) -> String {
     }
     let fraction = format!("{:015x}", mantissa & ((1 << 60) - 1));
     let fraction = match usize::try_from(precision) {
-        Ok(n) => format!("{fraction:0<n$}")[..n].to_owned(),
+        Ok(n) => {
+            let zeros = "0".repeat(n.saturating_sub(fraction.len()));
+            format!("{fraction}{zeros}")[..n].to_owned()
+        }
         Err(_) => fraction.trim_end_matches('0').to_owned(),
     };
     let point = if fraction.is_empty() { "" } else { "." };

@@ -5,6 +5,7 @@ use crate::layout::{Flags, Integer};
 use crate::limits::Budget;
 use crate::methods;
 use crate::text;
+use crate::time::Time;
 use crate::types::{Kind, Type};
 use crate::value::{Data, Value};
 
@@ -197,6 +198,9 @@ impl<'a> Printer<'a> {
                 return self.pad(crate::quote::quote_rune(c, self.flags.plus));
             }
             'U' => {
+                if !self.allow(self.flags.precision.unwrap_or(0)) {
+                    return;
+                }
                 let text = self.flags.unicode(n.bits());
                 return self.pad_without_zero(text);
             }
@@ -406,10 +410,10 @@ impl<'a> Printer<'a> {
             if i > 0 {
                 self.write(if sharp { ", " } else { " " });
             }
-            if (sharp || self.flags.plus_v)
-                && let Some(decl) = value.ty().fields().get(i)
-            {
-                self.write(&decl.name);
+            if sharp || self.flags.plus_v {
+                let declared = value.ty().fields().get(i).map(|f| f.name.as_str());
+                let name = declared.or_else(|| Time::INTERNAL_FIELDS.get(i).copied());
+                self.write(name.unwrap_or_default());
                 self.write(":");
             }
             self.value(field, verb, depth + 1);

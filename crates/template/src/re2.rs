@@ -177,9 +177,6 @@ impl<'p> Translator<'p> {
             if name.is_empty() || !name.chars().all(|c| c == '_' || c.is_ascii_alphanumeric()) {
                 return Err(bad());
             }
-            if self.names.iter().flatten().any(|n| n == name) {
-                return Err(format!("duplicate group name: `{name}`"));
-            }
             self.rest = rest;
             self.names.push(Some(name.to_owned()));
             self.out.push('(');

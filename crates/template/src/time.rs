@@ -284,6 +284,9 @@ impl Time {
         if round && rest >= nanos - rest { self.add(nanos - rest) } else { self.add(-rest) }
     }
 
+    /// The names of [`Time::internal_fields`].
+    pub(crate) const INTERNAL_FIELDS: [&'static str; 3] = ["wall", "ext", "loc"];
+
     /// The fields Go's printer shows where it may not call `String`.
     pub(crate) fn internal_fields(&self) -> Vec<Value> {
         let location = Type::pointer(Type::structure("time.Location", Vec::new()));

@@ -24,8 +24,8 @@ use crate::value::Value;
 const KEY_BITS: usize = 4096;
 /// The size sprig chooses for certificates.
 const CERT_KEY_BITS: usize = 2048;
-/// Making a key takes long: it counts as this many steps per bit of its size.
-const STEPS_PER_BIT: usize = 100;
+/// Making a key takes long, and twice the bits take much longer: its bits squared over this are its steps.
+const BITS_SQUARED_PER_STEP: usize = 16;
 
 const SECS_PER_DAY: i64 = 86_400;
 
@@ -90,7 +90,7 @@ impl rsa::rand_core::RngCore for Dice<'_> {
 impl rsa::rand_core::CryptoRng for Dice<'_> {}
 
 fn rsa_key(c: &Context<'_>, bits: usize) -> Result<RsaPrivateKey, Fail> {
-    c.budget.step(bits * STEPS_PER_BIT)?;
+    c.budget.step(bits * bits / BITS_SQUARED_PER_STEP)?;
     RsaPrivateKey::new(&mut Dice(c), bits).map_err(|e| Fail::text(format!("error generating rsa key: {e}")))
 }
 

@@ -114,7 +114,7 @@ fn replace(c: &Context<'_>, a: &[Value], expand: bool) -> Answer {
         out.extend_from_slice(haystack.bytes(from, whole.start()));
         if expand {
             expand_into(&mut out, replacement, &re.names, |i| {
-                found.get(i).map_or(b"".as_slice(), |m| haystack.bytes(m.start(), m.end()))
+                found.get(i).map(|m| haystack.bytes(m.start(), m.end()))
             });
         } else {
             out.extend_from_slice(replacement);
@@ -130,7 +130,7 @@ fn expand_into<'h>(
     out: &mut Vec<u8>,
     template: &[u8],
     names: &[Option<String>],
-    group: impl Fn(usize) -> &'h [u8],
+    group: impl Fn(usize) -> Option<&'h [u8]>,
 ) {
     let mut rest = template;
     while let Some(dollar) = memchr::memchr(b'$', rest) {
@@ -146,13 +146,12 @@ fn expand_into<'h>(
             continue;
         };
         rest = &rest[width..];
-        let index = match group_number(&name) {
-            Some(i) => Some(i),
-            None => names.iter().position(|n| n.as_deref() == Some(&name)),
+        // Of several groups with one name, the first that took part counts.
+        let found = match group_number(&name) {
+            Some(i) => group(i),
+            None => (0..names.len()).filter(|i| names[*i].as_deref() == Some(&name)).find_map(&group),
         };
-        if let Some(i) = index {
-            out.extend_from_slice(group(i));
-        }
+        out.extend_from_slice(found.unwrap_or_default());
     }
     out.extend_from_slice(rest);
 }
