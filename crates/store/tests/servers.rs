@@ -8,6 +8,7 @@ use bytes::Bytes;
 use cistern_store::contract::{self, Extent};
 use cistern_store::doctor::{Verdict, probe};
 use cistern_store::{Error, ErrorKind, FsStore, Key, Location, Options, Secret, Store, open};
+use futures::StreamExt as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -164,6 +165,23 @@ async fn the_doctor_tells_a_store_that_creates_once_from_one_that_does_not() {
     assert_eq!(once, (Some(Verdict::Good), Some(Verdict::Good)));
     let replaced = verdicts(s3(&bad, "cistern", "cistern-secret")).await;
     assert_eq!(replaced, (Some(Verdict::Bad), Some(Verdict::Bad)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_finds_azure_and_gcs_good() {
+    let Some(azure_url) = given("CISTERN_TEST_AZURE") else { return };
+    let Some(gcs_url) = given("CISTERN_TEST_GCS") else { return };
+    for (location, options) in [azure(&azure_url), gcs(&gcs_url)] {
+        let report = probe(&location, &options, SystemTime::now()).await.unwrap();
+        let checks =
+            report.findings.iter().filter(|f| !["transport", "overwrite", "latency"].contains(&f.check));
+        for finding in checks {
+            assert_eq!(finding.verdict, Verdict::Good, "{location}: {finding:?}");
+        }
+        assert_eq!(report.finding("overwrite").unwrap().verdict, Verdict::Limited);
+        let left: Vec<_> = open(&location, &options).await.unwrap().list("doctor/").collect().await;
+        assert!(left.is_empty(), "it cleans up: {left:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
