@@ -203,7 +203,7 @@ fn judge(
         ));
     }
     let content = Content { format: format.to_string(), completeness: verdict.to_owned(), detail };
-    Ok((Facts { content, wrap: seen.wrap, producer, suspect }, advice))
+    Ok((Facts { content, wrap: seen.wrap, producer, suspect, copied_from: None }, advice))
 }
 
 #[derive(Serialize)]
