@@ -3,6 +3,9 @@
 //! There is no trailer. The table of contents marks the entries that have data; the archive is whole when
 //! each of them had its block and nothing follows the last. A cut between two blocks shows only in the count.
 //!
+//! Since 16, `pg_dump -Fc > file` writes the table of contents again behind the data: it means to go back and note
+//! where the data is, but has set its output to append. Into a pipe it does not try.
+//!
 //! Layout read from real archives of 1.14 and PostgreSQL's `pg_backup_archiver.c`, `pg_backup_custom.c`:
 //! * int: a sign byte and `int_bytes` little-endian; string: its length as an int, -1 for none, and its bytes.
 //! * head: `PGDMP`, version (3 bytes), `int_bytes`, `offset_bytes`, format 1; compression (an int until 1.14, one
@@ -117,6 +120,8 @@ struct Archive {
     /// Entries with data whose block has not ended.
     awaited: HashSet<i64>,
     data_entries: usize,
+    /// The table of contents has come a second time.
+    repeated: bool,
     next: Next,
 }
 
@@ -129,6 +134,8 @@ enum Next {
     /// The bytes of a string.
     FieldText,
     BlockKind,
+    /// The number of entries of a second table of contents, behind its sign.
+    RepeatedCount,
     BlockEntry {
         large_objects: bool,
     },
@@ -204,7 +211,7 @@ impl Archive {
                 Err(_) => return Want::Lost("a negative number of entries".into()),
             },
             Field::EntryId => self.entry_id = value,
-            Field::HasData if value != 0 => {
+            Field::HasData if value != 0 && !self.repeated => {
                 if self.data_entries == DATA_ENTRIES_MAX {
                     return Want::Lost("more tables than are kept track of".into());
                 }
@@ -220,6 +227,10 @@ impl Archive {
         match item {
             [BLOCK_DATA] => self.want_int(Next::BlockEntry { large_objects: false }),
             [BLOCK_LARGE_OBJECTS] => self.want_int(Next::BlockEntry { large_objects: true }),
+            [0] if self.awaited.is_empty() && !self.repeated => {
+                self.repeated = true;
+                self.want(Next::RepeatedCount, self.int_bytes)
+            }
             _ => Want::Lost("no block of data".into()),
         }
     }
@@ -273,6 +284,10 @@ impl Grammar for Archive {
             Next::Head => return self.head(item),
             Next::Field => return self.field(item),
             Next::BlockKind => return self.block(item),
+            Next::RepeatedCount => {
+                self.entries_left = number_le(item);
+                return self.next_field();
+            }
             _ => {}
         }
         let Some(value) = int(item) else { return Want::Lost("an impossible number".into()) };
@@ -310,7 +325,7 @@ impl Grammar for Archive {
                 "the archive ends after the data of {ended} of {} tables",
                 self.data_entries
             )),
-            Next::Head | Next::Field | Next::FieldText => {
+            Next::Head | Next::Field | Next::FieldText | Next::RepeatedCount => {
                 Completeness::truncated("the archive ends inside its table of contents")
             }
             _ => Completeness::truncated(format!(

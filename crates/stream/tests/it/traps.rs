@@ -125,7 +125,14 @@ fn valkey_is_redis_under_another_name() {
 /// Between two tables only the count says that the rest is missing.
 #[test]
 fn custom_archive_cut_on_a_block_boundary() {
-    for name in ["pg-dump.custom", "pg-dump-z0.custom", "pg-dump-seekable.custom"] {
+    for name in [
+        "pg-dump.custom",
+        "pg-dump-z0.custom",
+        "pg-dump-seekable.custom",
+        "pg-dump-16.custom",
+        "pg-dump-18.custom",
+        "pg-dump-18-to-file.custom",
+    ] {
         let stream = dump(name);
         let counted: Vec<String> = (0..stream.len())
             .map(|cut| judge(&stream[..cut]))
