@@ -56,12 +56,8 @@ const CRC: CrcAlgorithm = CrcAlgorithm::Crc64Xz;
 enum Next {
     Magic,
     /// The length of a prelude document, or the end of the prelude.
-    Prelude {
-        first: bool,
-    },
-    PreludeBody {
-        first: bool,
-    },
+    Prelude,
+    PreludeBody,
     /// The length of a header: here the archive may end.
     Header,
     HeaderBody,
@@ -85,8 +81,9 @@ impl Archive {
         }
     }
 
-    fn prelude(&mut self, first: bool, body: &[u8]) -> Want {
-        if !first && let Some(listed) = Header::parse(body) {
+    /// The first document describes the archive and names no collection.
+    fn prelude(&mut self, body: &[u8]) -> Want {
+        if let Some(listed) = Header::parse(body) {
             if listed.name.len() > NAME_BYTES_MAX || self.collections.len() == COLLECTIONS_MAX {
                 return Want::Lost("more collections than are kept track of".into());
             }
@@ -94,7 +91,7 @@ impl Archive {
                 self.begin(listed.name);
             }
         }
-        self.want(Next::Prelude { first: false }, 4)
+        self.want(Next::Prelude, 4)
     }
 
     fn begin(&mut self, name: Name) {
@@ -155,10 +152,10 @@ impl Archive {
 impl Grammar for Archive {
     fn item(&mut self, item: &[u8]) -> Want {
         match self.next {
-            Next::Magic => self.want(Next::Prelude { first: true }, 4),
-            Next::Prelude { first: false } if item == TERMINATOR => self.want(Next::Header, 4),
-            Next::Prelude { first } => self.want_body(item, Next::PreludeBody { first }),
-            Next::PreludeBody { first } => self.prelude(first, item),
+            Next::Magic => self.want(Next::Prelude, 4),
+            Next::Prelude if item == TERMINATOR => self.want(Next::Header, 4),
+            Next::Prelude => self.want_body(item, Next::PreludeBody),
+            Next::PreludeBody => self.prelude(item),
             Next::Header => self.want_body(item, Next::HeaderBody),
             Next::HeaderBody => self.header(item),
             Next::Document | Next::DocumentBody => self.document(item),
@@ -167,7 +164,8 @@ impl Grammar for Archive {
 
     /// All the whole documents at once: hashing them one by one costs more than the hash.
     fn leap(&mut self, bytes: &[u8]) -> usize {
-        let (Next::Document, Some((_, crc))) = (self.next, &mut self.current) else { return 0 };
+        // Between two documents of a collection, and nowhere else, there is one.
+        let Some((_, crc)) = &mut self.current else { return 0 };
         let mut documents_bytes = 0;
         while let Some(length) = bytes[documents_bytes..].first_chunk::<4>() {
             let len = u64::from(u32::from_le_bytes(*length));

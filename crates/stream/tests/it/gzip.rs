@@ -152,8 +152,10 @@ fn what_is_not_gzip_passes_unchanged() {
     endless_name[..10].copy_from_slice(b"\x1f\x8b\x08\x08\0\0\0\0\0\x03");
     let mut large_extra = GzBuilder::new().extra(vec![0xee; 65_535]).write(Vec::new(), Compression::fast());
     large_extra.write_all(b"content").unwrap();
+    let large_extra = large_extra.finish().unwrap();
+    assert_eq!(looks_unwrappable(&large_extra), Verdict::No { why: "gzip header longer than 64 KiB" });
     for stream in [
-        large_extra.finish().unwrap(),
+        large_extra,
         b"plain".to_vec(),
         vec![0x1f, 0x8b, 7, 0],
         reserved,

@@ -86,19 +86,26 @@ fn xbstream_of_packed_files() {
     assert!(truncated(&other).contains("description of the backup"));
 }
 
-/// A member of a tar.
-fn member(name: &str, content: &[u8]) -> Vec<u8> {
+/// A header of a tar, changed before its checksum is computed.
+fn header(name: &str, size: u64, change: impl FnOnce(&mut [u8])) -> Vec<u8> {
     let mut block = vec![0; 512];
     block[..name.len()].copy_from_slice(name.as_bytes());
-    block[124..135].copy_from_slice(format!("{:011o}", content.len()).as_bytes());
+    block[124..135].copy_from_slice(format!("{size:011o}").as_bytes());
     block[257..263].copy_from_slice(b"ustar\0");
     block[156] = b'0';
+    change(&mut block);
     block[148..156].fill(b' ');
     let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
     block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
-    block.extend_from_slice(content);
-    block.resize(block.len().next_multiple_of(512), 0);
     block
+}
+
+/// A member of a tar.
+fn member(name: &str, content: &[u8]) -> Vec<u8> {
+    let mut member = header(name, content.len() as u64, |_| {});
+    member.extend_from_slice(content);
+    member.resize(member.len().next_multiple_of(512), 0);
+    member
 }
 
 fn manifest() -> Vec<u8> {
@@ -139,18 +146,28 @@ fn pg_dump_tar_without_its_last_member() {
 /// A size in a pax header overrides the header's own, which has no room for more than 8 GiB.
 #[test]
 fn tar_with_a_pax_size() {
-    let mut large = member("large", b"");
-    large.resize(512 + 1024, b'x');
-    let mut pax = member("PaxHeaders/large", b"13 size=1000\n");
-    pax[156] = b'x';
-    pax[148..156].fill(b' ');
-    let sum: u32 = pax[..512].iter().map(|byte| u32::from(*byte)).sum();
-    pax[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    let large = [header("large", 0, |_| {}), vec![b'x'; 1024]].concat();
+    let mut pax = header("PaxHeaders/large", 13, |block| block[156] = b'x');
+    pax.extend_from_slice(b"13 size=1000\n");
+    pax.resize(1024, 0);
     assert_eq!(judge(&[&pax[..], &large, &TAR_END].concat()), Completeness::Complete);
-    assert!(
-        unknown(&[&large[..], &TAR_END].concat()).contains("no tar header"),
-        "without it, the content is in the way"
-    );
+    assert!(unknown(&[&large[..], &TAR_END].concat()).contains("no tar header"), "the content is in the way");
+}
+
+#[test]
+fn tar_members_of_other_kinds() {
+    let content = [b'x'; 1024];
+    let binary_size =
+        header("large", 0, |block| block[124..136].copy_from_slice(b"\x80\0\0\0\0\0\0\0\0\0\x04\0"));
+    let directory = header("directory", 4096, |block| block[156] = b'5');
+    let sparse = header("sparse", 1024, |block| (block[156], block[482]) = (b'S', 1));
+    let (mut more, last) = ([0; 512], [0; 512]);
+    more[504] = 1;
+    let whole = [&binary_size[..], &content, &directory, &sparse, &more, &last, &content, &TAR_END].concat();
+    assert_eq!(judge(&whole), Completeness::Complete);
+    for without in [&whole[..512], &whole[..512 + 1024 + 512 + 512 + 512]] {
+        truncated(without);
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The known ways in which a dump looks whole and is not, or looks cut and is whole.
 
-use super::{dump, ends_of, judge, sniff, truncated};
+use super::{dump, ends_of, judge, sniff, truncated, unknown};
 use cistern_stream::{Completeness, Format};
 
 /// A server process that dies during COPY leaves valid SQL: pg_dump ends the table and exits 1.
@@ -151,6 +151,39 @@ fn custom_archive_cut_on_a_block_boundary() {
             "two tables and the large objects of {name}"
         );
     }
+}
+
+#[test]
+fn custom_archive_with_a_block_too_many() {
+    let stream = dump("pg-dump.custom");
+    let last_block = (0..stream.len())
+        .rfind(|cut| matches!(judge(&stream[..*cut]), Completeness::Truncated { why } if why.contains("after the data")))
+        .unwrap();
+    let twice = [&stream[..], &stream[last_block..]].concat();
+    assert!(unknown(&twice).contains("had it already"));
+}
+
+#[test]
+fn redis_without_an_end() {
+    let with_crc = |body: &[u8]| {
+        let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Redis, body);
+        [body, &crc.to_le_bytes()].concat()
+    };
+    assert_eq!(judge(&with_crc(b"REDIS0011 keys\xff")), Completeness::Complete);
+    assert!(truncated(&with_crc(b"REDIS0011 keys")).contains("missing"), "a checksum, but no end");
+    assert!(unknown(b"REDIS0003 keys\xff").contains("no checksum"));
+    assert!(truncated(b"REDIS0003 keys").contains("missing"));
+}
+
+/// Packets of an OpenPGP message with lengths of one and two bytes.
+#[test]
+fn openpgp_in_either_packet_form() {
+    for head in
+        [&b"\x85\x01\x0c\x03"[..], b"\x84\x5e\x03", b"\xc1\xc0\x4c\x03", b"\xc3\x0d\x04", b"\x8c\x0d\x04"]
+    {
+        assert_eq!(sniff([head]).format, Format::Encrypted, "{head:x?}");
+    }
+    assert_eq!(sniff([&b"\xc1\xc0\x03\x09"[..]]).format, Format::Unknown);
 }
 
 #[test]
