@@ -1,8 +1,8 @@
 //! The command line of `cistern`: what can be typed, and the run of one command.
 
 use crate::commands::{
-    benchmark, completions, copy, doctor, forget, hold, init, key, ls, man, optimize, prune, pull, push, repair, show,
-    stats, tag, verify,
+    benchmark, completions, copy, doctor, forget, hold, init, key, ls, man, optimize, prune, pull, push,
+    repair, show, stats, tag, verify,
 };
 use crate::context::Context;
 use crate::failure::{EXIT_CODES, Failure};

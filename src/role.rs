@@ -12,8 +12,9 @@ pub fn require_maintenance(repository: &Repository, doing: &str) -> Result<(), F
     match role {
         Role::Maintain | Role::Owner => Ok(()),
         Role::Push | Role::Pull => {
-            let message =
-                format!("cannot {doing}: it takes a credential of role maintain or owner, this one is of role {role}");
+            let message = format!(
+                "cannot {doing}: it takes a credential of role maintain or owner, this one is of role {role}"
+            );
             Err(Failure::new(Exit::Denied, message).hint("`cistern key export --role maintain` makes one"))
         }
     }

@@ -120,7 +120,8 @@ async fn leftovers(store: &dyn Store, now: SystemTime) -> Result<Vec<Finding>, F
     let decided: HashSet<SnapshotId> = ids(&list(store, "snapshots/").await?);
     let open: Vec<&Entry> =
         sessions.iter().filter(|e| session_of(e).is_some_and(|id| !decided.contains(&id))).collect();
-    let old = open.iter().filter(|e| now.duration_since(e.modified).is_ok_and(|age| age > SESSION_AGE)).count();
+    let old =
+        open.iter().filter(|e| now.duration_since(e.modified).is_ok_and(|age| age > SESSION_AGE)).count();
     let trash = list(store, "trash/").await?.iter().filter(|e| !e.key.as_str().ends_with(".queue")).count();
     Ok(vec![
         Finding {
@@ -178,8 +179,6 @@ fn conclude(report: &Report) -> Result<(), Failure> {
         Verdict::Limited => {
             Err(Failure::other(format!("it works, with limits: {}", these(Verdict::Limited))))
         }
-        Verdict::Bad => {
-            Err(Failure::usage(format!("backups cannot rely on this: {}", these(Verdict::Bad))))
-        }
+        Verdict::Bad => Err(Failure::usage(format!("backups cannot rely on this: {}", these(Verdict::Bad)))),
     }
 }

@@ -115,7 +115,7 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
         repository.forget(&going, reason).await?;
     }
     let pruned = match prune && !dry_run {
-        true => Some(prune::prune(&repository, &PruneOptions::default(), context).await?),
+        true => Some(prune::prune(&repository, &PruneOptions::default(), true, context).await?),
         false => None,
     };
     let (forgotten, kept) = (going.len(), decisions.len() - going.len());
@@ -142,7 +142,8 @@ fn chosen(all: &[SnapshotInfo], ids: &[String]) -> Result<Vec<Decision>, Failure
     for text in ids {
         let found = select(all, text).ok().filter(|info| info.id.to_string().ends_with(&text.to_uppercase()));
         let info = found.ok_or_else(|| {
-            let message = format!("no single snapshot id ends in `{}`; nothing was forgotten", printable(text));
+            let message =
+                format!("no single snapshot id ends in `{}`; nothing was forgotten", printable(text));
             Failure::new(Exit::NotFound, message).hint("`cistern ls` shows the ids")
         })?;
         if !decisions.iter().any(|d| d.id == info.id) {

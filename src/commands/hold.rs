@@ -51,7 +51,8 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let mut changed = Vec::new();
     for info in found {
         repository.mark(info.id, mark.clone()).await?;
-        let mut holds: Vec<String> = info.holds.into_keys().filter(|h| Some(h) != args.lift.as_ref()).collect();
+        let mut holds: Vec<String> =
+            info.holds.into_keys().filter(|h| Some(h) != args.lift.as_ref()).collect();
         holds.extend(args.name.clone());
         holds.sort();
         holds.dedup();
@@ -61,7 +62,11 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
         return show::json(&Report { changed });
     }
     for one in &changed {
-        let holds = if one.holds.is_empty() { "not held".to_owned() } else { format!("held by {}", one.holds.join(", ")) };
+        let holds = if one.holds.is_empty() {
+            "not held".to_owned()
+        } else {
+            format!("held by {}", one.holds.join(", "))
+        };
         show::note(context, &format!("{} {}: {holds}", one.id, printable(&one.name)));
     }
     Ok(())
@@ -83,7 +88,9 @@ fn parse_reason(text: &str) -> Result<String, String> {
     const REASON_BYTES_MAX: usize = 1024;
     match text.trim() {
         "" => Err("it is empty".to_owned()),
-        reason if reason.len() > REASON_BYTES_MAX => Err(format!("it is longer than {REASON_BYTES_MAX} bytes")),
+        reason if reason.len() > REASON_BYTES_MAX => {
+            Err(format!("it is longer than {REASON_BYTES_MAX} bytes"))
+        }
         reason => Ok(reason.to_owned()),
     }
 }

@@ -176,7 +176,8 @@ async fn rotate(args: Rotate, repository: &Repository, context: &Context) -> Res
     let new = repository.add_key_slot(old.role, &old.label, passphrase.reveal().as_bytes()).await?;
     let removed = repository.remove_key_slot(&old.id).await;
     removed.map_err(|e| {
-        let hint = format!("both passphrases open it now; `cistern key remove {}` removes the old one", old.id);
+        let hint =
+            format!("both passphrases open it now; `cistern key remove {}` removes the old one", old.id);
         Failure::from(e).hint(hint)
     })?;
     changed(context, Some(new), Some(old.id))

@@ -1,11 +1,12 @@
 //! `cistern prune`: give back the space of what was forgotten.
 
+use crate::commands::optimize;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::progress::Meter;
 use crate::{role, show};
-use cistern_repo::{PruneOptions, PruneReport, Repository, Silent};
+use cistern_repo::{OptimizeOptions, OptimizeReport, PruneOptions, PruneReport, Repository};
 use serde::Serialize;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Leftovers of crashed writers are removed at this age: by then no writer lives that made them.
@@ -29,6 +30,9 @@ pub struct Args {
     /// Only say what would be done
     #[arg(long, short = 'n')]
     dry_run: bool,
+    /// Leave chunks whole that could become deltas; a key that cannot read always does
+    #[arg(long)]
+    no_optimize: bool,
 }
 
 /// What was done.
@@ -36,6 +40,7 @@ pub struct Args {
 pub struct Report {
     #[serde(flatten)]
     pruned: PruneReport,
+    optimize: Option<OptimizeReport>,
     staging_files: u64,
 }
 
@@ -50,7 +55,7 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
         repack_bytes_max: args.max_repack.unwrap_or(defaults.repack_bytes_max),
         dry_run: args.dry_run,
     };
-    let report = prune(&repository, &options, context).await?;
+    let report = prune(&repository, &options, !args.no_optimize, context).await?;
     if context.json { show::json(&report) } else { show::raw(text(&report).as_bytes()) }
 }
 
@@ -58,15 +63,23 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
 pub async fn prune(
     repository: &Repository,
     options: &PruneOptions,
+    may_optimize: bool,
     context: &Context,
 ) -> Result<Report, Failure> {
     role::require_maintenance(repository, "prune")?;
-    let pruned = repository.prune(options, Arc::new(Silent)).await?;
+    let pruned = repository.prune(options, Meter::start(context)).await?;
+    let optimize = match may_optimize && repository.keys().can_read() {
+        true => {
+            let options = OptimizeOptions { name: None, prune: options.clone() };
+            Some(repository.optimize(&options, Meter::start(context)).await?)
+        }
+        false => None,
+    };
     let staging_files = match options.dry_run {
         true => 0,
         false => cistern_store::clean_staging(&context.location, STAGING_AGE).await?,
     };
-    Ok(Report { pruned, staging_files })
+    Ok(Report { pruned, optimize, staging_files })
 }
 
 /// The report for people.
@@ -93,6 +106,7 @@ pub fn text(report: &Report) -> String {
     say(r.removed_snapshots, format!("removed {} forgotten snapshots", r.removed_snapshots));
     say(r.refused_sessions.len() as u64, format!("gave up {} dead pushes", r.refused_sessions.len()));
     say(report.staging_files, format!("removed {} files of crashed writers", report.staging_files));
+    lines.extend(report.optimize.as_ref().filter(|o| o.deltas > 0).map(optimize::text));
     lines.extend(r.waiting.iter().map(|w| format!("waiting: {w}")));
     lines.join("\n") + "\n"
 }
