@@ -273,7 +273,11 @@ impl Keyring {
         match r.u8()? {
             VERSION => {}
             found => {
-                return Err(Damage::TooNew { what: "credential", found: found.into(), known: VERSION.into() });
+                return Err(Damage::TooNew {
+                    what: "credential",
+                    found: found.into(),
+                    known: VERSION.into(),
+                });
             }
         }
         let repo = RepoId(r.array()?);

@@ -48,6 +48,9 @@ pub struct Snapshot {
     pub deltas: String,
     /// Set when this snapshot should not be trusted as a good one, with the reason.
     pub suspect: Option<String>,
+    /// Set when it was copied from another repository: its id there, and when it was committed there.
+    #[serde(default)]
+    pub copied_from: Option<(SnapshotId, u64)>,
 }
 
 /// Where the bytes of a push went. Raw lengths, but for the last two.
@@ -65,6 +68,18 @@ pub struct StoredBytes {
     pub new_stored_bytes: u64,
     /// Chunks of the stream.
     pub chunks: u64,
+}
+
+impl StoredBytes {
+    /// Adds another push's sums.
+    pub fn add(&mut self, other: &StoredBytes) {
+        self.duplicate_bytes += other.duplicate_bytes;
+        self.delta_bytes += other.delta_bytes;
+        self.new_bytes += other.new_bytes;
+        self.delta_stored_bytes += other.delta_stored_bytes;
+        self.new_stored_bytes += other.new_stored_bytes;
+        self.chunks += other.chunks;
+    }
 }
 
 /// What a stream turned out to be.

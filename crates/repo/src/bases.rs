@@ -80,6 +80,23 @@ impl Bases {
         Ok(bases)
     }
 
+    /// A finder that knows no chunks yet.
+    pub(crate) fn empty(chunks: Arc<Chunks>) -> Bases {
+        Bases { chunks, candidates: Vec::new(), by_feature: HashMap::new(), late: AtomicU32::new(0) }
+    }
+
+    /// Adds the chunks of one push, remembering which push it was.
+    pub(crate) fn add_list(&mut self, list: &SketchList) {
+        self.add(list, list.sequence as u32);
+    }
+
+    /// Like [`Bases::choose`] for a finder filled by [`Bases::add_list`]: ages count up to `sequence`.
+    pub(crate) fn choose_at(&self, sketch: &Sketch, sequence: u64) -> Option<BaseChoice> {
+        let choice = self.choose(sketch)?;
+        let age = sequence.saturating_sub(choice.age.into()).clamp(1, 1000) as u32;
+        Some(BaseChoice { age, ..choice })
+    }
+
     fn add(&mut self, list: &SketchList, age: u32) {
         for (id, sketch) in &list.sketches {
             if self.candidates.len() >= CANDIDATES_MAX {

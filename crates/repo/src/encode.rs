@@ -5,7 +5,7 @@ use crate::index::Index;
 use crate::world::World;
 use bytes::Bytes;
 use cistern_format::codec::{Codec, Squeezer};
-use cistern_format::id::ChunkId;
+use cistern_format::id::{ChunkId, SessionId};
 use cistern_format::keys::{DataKey, Keyring, Secret32};
 use cistern_format::record::{Binding, ChunkKind, NONCE_LEN, OVERHEAD, Sealer, chunk_id};
 use cistern_format::sketch::{Sketch, Sketcher};
@@ -41,7 +41,7 @@ impl Known {
 pub(crate) struct Encoding {
     chunk_id: Secret32,
     sealer: Sealer,
-    pub(crate) key: (cistern_format::id::SessionId, [u8; 80]),
+    pub(crate) key: (SessionId, [u8; 80]),
     sketcher: Option<Sketcher>,
     pub(crate) bases: Option<Arc<Bases>>,
     known: Known,
@@ -197,6 +197,45 @@ impl Encoder {
 /// `age` reaches that n the chunk is stored whole again and becomes the new base.
 fn pays(delta: u64, whole: u64, age: u32) -> bool {
     delta * DELTA_WORTH_DENOMINATOR <= whole * DELTA_WORTH_NUMERATOR && delta * u64::from(age) < 2 * whole
+}
+
+/// A delta in place of a record that was whole, under the same data key.
+pub(crate) struct DeltaRecord {
+    pub(crate) binding: Binding,
+    pub(crate) record: Bytes,
+    pub(crate) key: (SessionId, [u8; 80]),
+    pub(crate) base: ChunkId,
+    pub(crate) before_bytes: u64,
+}
+
+/// The delta of a stored chunk against a base, if it pays.
+pub(crate) fn delta_record(
+    id: ChunkId,
+    raw: &[u8],
+    base: &[u8],
+    choice: BaseChoice,
+    whole_len: u32,
+    (sealer, key): (&Sealer, (SessionId, [u8; 80])),
+    squeezer: &mut Squeezer,
+    world: &World,
+) -> Option<DeltaRecord> {
+    let mut scratch = Vec::new();
+    make_room(&mut scratch, raw.len());
+    let end = scratch.len() - 16;
+    let len = squeezer.squeeze_against(base, raw, &mut scratch[NONCE_LEN..end])?;
+    if !pays(len as u64, whole_len.into(), choice.age) {
+        return None;
+    }
+    let binding = Binding {
+        id,
+        kind: ChunkKind::Data,
+        codec: Codec::Delta,
+        raw_len: raw.len() as u32,
+        base: Some(choice.id),
+    };
+    let len = sealer.seal(&binding, world.random(), &mut scratch, len);
+    let record = Bytes::copy_from_slice(&scratch[..len]);
+    Some(DeltaRecord { binding, record, key, base: choice.id, before_bytes: whole_len.into() })
 }
 
 fn make_room(scratch: &mut Vec<u8>, raw_len: usize) {

@@ -64,7 +64,7 @@ impl Location {
 }
 
 /// All chunks of the packs it was built from.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Index {
     entries: Vec<Entry>,
     packs: Vec<PackInfo>,
@@ -142,8 +142,13 @@ impl Index {
     }
 
     /// All places a chunk is at, plain ones first.
-    pub fn find_all(&self, id: &ChunkId) -> impl Iterator<Item = Location> {
-        let short = id.short();
+    pub fn find_all(&self, id: &ChunkId) -> impl Iterator<Item = Location> + use<'_> {
+        self.find_short(&id.short())
+    }
+
+    /// The same by short name.
+    pub(crate) fn find_short(&self, short: &[u8; 16]) -> impl Iterator<Item = Location> + use<'_> {
+        let short = *short;
         let start = self.entries.partition_point(|e| e.short < short);
         self.entries[start..].iter().take_while(move |e| e.short == short).map(|e| self.location(e))
     }
@@ -152,6 +157,15 @@ impl Index {
     pub fn has(&self, id: &ChunkId) -> bool {
         let short = id.short();
         self.entries.binary_search_by_key(&short, |e| e.short).is_ok()
+    }
+
+    /// Whether a chunk can be read from these packs: whole, or as a delta whose base is there whole.
+    ///
+    /// A prune takes a base away once no snapshot needs a delta of it; such a delta may stay behind in
+    /// a pack that is kept for other records.
+    pub fn resolves(&self, id: &ChunkId) -> bool {
+        let is_whole = |base: ChunkId| self.find_all(&base).any(|l| l.codec != Codec::Delta);
+        self.find_all(id).any(|l| l.base.is_none_or(is_whole))
     }
 
     fn location(&self, e: &Entry) -> Location {
@@ -198,17 +212,12 @@ impl Index {
     }
 
     /// How many records there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// Bytes this index takes in memory.
-    pub fn memory_bytes(&self) -> usize {
+    pub(crate) fn memory_bytes(&self) -> usize {
         self.entries.capacity() * size_of::<Entry>()
             + self.packs.capacity() * size_of::<PackInfo>()
             + self.keys.capacity() * size_of::<(SessionId, [u8; 80])>()

@@ -76,6 +76,8 @@ pub struct Facts {
     pub producer: Option<String>,
     /// A reason not to trust it, beyond those found here.
     pub suspect: Option<String>,
+    /// Set for copies: id and commit time of the original.
+    pub copied_from: Option<(SnapshotId, u64)>,
 }
 
 /// Proof of a commit.
@@ -235,6 +237,7 @@ impl Ingested {
             producer: facts.producer,
             deltas,
             suspect,
+            copied_from: facts.copied_from,
         };
         push.session.write_index().await?;
         push.session.write_sketches(&list).await?;

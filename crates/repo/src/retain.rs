@@ -190,6 +190,7 @@ mod tests {
                 producer: None,
                 deltas: String::new(),
                 suspect: None,
+                copied_from: None,
             },
         }
     }

@@ -24,7 +24,7 @@ const LOOK_BACK: usize = 300;
 pub struct SnapshotInfo {
     /// Its id.
     pub id: SnapshotId,
-    /// When the store says it was committed, milliseconds since 1970.
+    /// When the store says it was committed, milliseconds since 1970; for a copy, its original.
     pub committed_ms: u64,
     /// BLAKE3 of the stored object: the receipt.
     #[serde(with = "hex::serde")]
@@ -74,7 +74,7 @@ impl Objects {
         let id = entry.key.name().parse().expect("filtered by decided()");
         Ok(Some(SnapshotInfo {
             id,
-            committed_ms: since_epoch_ms(entry.modified),
+            committed_ms: snapshot.copied_from.map_or(since_epoch_ms(entry.modified), |(_, ms)| ms),
             receipt: *blake3::hash(&object).as_bytes(),
             tags: snapshot.tags.iter().cloned().collect(),
             holds: BTreeMap::new(),

@@ -57,12 +57,8 @@ pub(crate) struct View {
     pub(crate) condemned: HashSet<PackId>,
     /// Packs that exist, are not condemned, and no index object names.
     pub(crate) orphans: Vec<PackId>,
-    /// The trash lists behind `condemned`.
-    pub(crate) trash: Vec<TrashList>,
     /// Index objects that cannot be read.
     pub(crate) damaged: Vec<Key>,
-    /// How many packs the index names that are gone or condemned.
-    pub(crate) stale_packs: usize,
 }
 
 impl Objects {
@@ -71,24 +67,19 @@ impl Objects {
         let trash = self.trash().await?;
         let condemned: HashSet<PackId> = trash.iter().flat_map(|t| t.packs.iter().copied()).collect();
         let listed = self.list_packs().await?;
-        self.view_of(trash, condemned, listed).await
+        self.view_of(condemned, listed).await
     }
 
     /// For readers, who rely on nothing staying: condemned packs count as long as they exist.
     pub(crate) async fn reading_view(&self) -> Result<View> {
         let listed = self.list_packs().await?;
-        self.view_of(vec![], HashSet::new(), listed).await
+        self.view_of(HashSet::new(), listed).await
     }
 
-    async fn view_of(
-        &self,
-        trash: Vec<TrashList>,
-        condemned: HashSet<PackId>,
-        listed: HashMap<PackId, ListedPack>,
-    ) -> Result<View> {
+    async fn view_of(&self, condemned: HashSet<PackId>, listed: HashMap<PackId, ListedPack>) -> Result<View> {
         for _ in 0..INDEX_READS_MAX {
             let segments = self.list(INDEX).await?;
-            if let Some(view) = self.view_by(segments, &trash, &condemned, &listed).await? {
+            if let Some(view) = self.view_by(segments, &condemned, &listed).await? {
                 return Ok(view);
             }
         }
@@ -100,12 +91,11 @@ impl Objects {
     async fn view_by(
         &self,
         segments: Vec<Entry>,
-        trash: &[TrashList],
         condemned: &HashSet<PackId>,
         listed: &HashMap<PackId, ListedPack>,
     ) -> Result<Option<View>> {
         let mut builder = IndexBuilder::default();
-        let mut stale = HashSet::new();
+
         let keys: Vec<_> = segments.iter().map(|e| e.key.clone()).collect();
         let mut bodies = futures::stream::iter(keys)
             .map(|key| async move { (self.find(Kind::Index, key.as_str()).await, key) })
@@ -130,8 +120,6 @@ impl Objects {
                 let usable = listed.get(&pack.id).is_some_and(|l| l.object_len == pack.object_len);
                 if usable && !condemned.contains(&pack.id) {
                     builder.add(&pack);
-                } else {
-                    stale.insert(pack.id);
                 }
             }
         }
@@ -139,9 +127,9 @@ impl Objects {
         let mut orphans: Vec<PackId> =
             listed.keys().filter(|id| !condemned.contains(id) && !builder.has_pack(id)).copied().collect();
         orphans.sort_unstable();
-        let (index, stale_packs) = (builder.finish(), stale.len());
-        let (listed, condemned, trash) = (listed.clone(), condemned.clone(), trash.to_vec());
-        Ok(Some(View { index, listed, condemned, orphans, trash, damaged, stale_packs }))
+        let index = builder.finish();
+        let (listed, condemned) = (listed.clone(), condemned.clone());
+        Ok(Some(View { index, listed, condemned, orphans, damaged }))
     }
 
     pub(crate) fn decode_segment(&self, body: &[u8]) -> Result<Vec<IndexedPack>> {
