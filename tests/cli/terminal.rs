@@ -1,0 +1,66 @@
+//! What happens on a terminal and only there. `script` (bsdutils) provides one.
+
+use crate::home::*;
+use std::process::Command;
+
+/// Runs a shell line on a terminal; what the terminal showed is in `out`.
+fn on_terminal(home: &Home, line: &str, typed: &[u8]) -> Ran {
+    let mut command = Command::new("script");
+    home.furnish(&mut command);
+    command.env("CISTERN", CISTERN).env("TERM", "xterm").env("SHELL", "/bin/sh");
+    command.args(["--quiet", "--return", "--echo", "never", "--command", line, "/dev/null"]);
+    run(command, typed)
+}
+
+fn shown(ran: &Ran) -> String {
+    String::from_utf8_lossy(&ran.out).into_owned()
+}
+
+#[test]
+fn a_terminal_is_no_stream() {
+    let home = Home::new();
+    let ran = on_terminal(&home, "$CISTERN push db", b"");
+    assert_eq!(ran.code, Some(2), "{}", shown(&ran));
+    assert!(shown(&ran).contains("terminal"), "{}", shown(&ran));
+    assert!(!home.repository().exists());
+}
+
+#[test]
+fn a_dump_is_not_thrown_at_a_terminal() {
+    let home = Home::new();
+    home.ok(&["push", "db"], b"some content");
+    let ran = on_terminal(&home, "$CISTERN pull db", b"");
+    assert_eq!(ran.code, Some(2), "{}", shown(&ran));
+    assert!(!shown(&ran).contains("some content") && shown(&ran).contains("-o"), "{}", shown(&ran));
+    let ran = on_terminal(&home, "$CISTERN pull db -o -", b"");
+    assert_eq!(ran.code, Some(0), "{}", shown(&ran));
+    assert!(shown(&ran).contains("some content"), "{}", shown(&ran));
+}
+
+#[test]
+fn a_line_moves_while_a_stream_does_and_tells_the_time_left() {
+    let home = Home::new();
+    home.ok(&["push", "db"], &noise(6 << 20));
+    let slowly = "(head -c 3000000 /dev/zero; sleep 1) | $CISTERN push db";
+    let ran = on_terminal(&home, slowly, b"");
+    let text = shown(&ran);
+    assert_eq!(ran.code, Some(0), "{text}");
+    assert!(text.contains("/s  ") && text.contains("% known") && text.contains(" left"), "{text:?}");
+    assert!(text.contains("Stored db as"), "{text:?}");
+    let ran = on_terminal(&home, &format!("{slowly} -q"), b"");
+    assert!(!shown(&ran).contains("known"), "{:?}", shown(&ran));
+}
+
+#[test]
+fn a_passphrase_is_asked_for_and_not_shown() {
+    let home = Home::new();
+    home.write("pass", "correct horse battery");
+    home.ok(&["init", "--repo", "repo", "--passphrase-file", "pass"], b"");
+    home.ok(&["push", "db", "--repo", "repo", "--passphrase-file", "pass"], b"content");
+    // The echo that is tested is the terminal's own, which it would do at once; the wait lets it be turned off.
+    let line = "(sleep 1; echo; ) >/dev/null; $CISTERN pull db --repo repo -o restored";
+    let ran = on_terminal(&home, line, b"correct horse battery\n");
+    assert_eq!(ran.code, Some(0), "{}", shown(&ran));
+    assert!(shown(&ran).contains("Passphrase of"), "{}", shown(&ran));
+    assert_eq!(std::fs::read(home.path("restored")).unwrap(), b"content");
+}
