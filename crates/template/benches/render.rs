@@ -22,10 +22,13 @@ dump {{ $i }} {{ $pod | upper | replace "-" "_" }} | $filter | kando location pu
 "#;
 
 fn data() -> Value {
-    let secret = Value::dict([("Data", Value::map_of(
-        Type::map(Type::string(), Type::bytes()),
-        [(Value::str("password"), Value::bytes("s3cr3t")), (Value::str("user"), Value::bytes("admin"))],
-    ))]);
+    let secret = Value::dict([(
+        "Data",
+        Value::map_of(
+            Type::map(Type::string(), Type::bytes()),
+            [(Value::str("password"), Value::bytes("s3cr3t")), (Value::str("user"), Value::bytes("admin"))],
+        ),
+    )]);
     Value::dict([
         ("Time", Value::str("2024-02-29T13:14:15Z")),
         ("Options", Value::dict([("compress", Value::str("yes"))])),
@@ -48,7 +51,8 @@ fn render(c: &mut Criterion) {
     for (name, text) in [("action", ACTION), ("script", script.as_str())] {
         c.bench_function(&format!("parse and render one {name}"), |b| {
             b.iter(|| {
-                let template = Template::parse("config", black_box(text), &functions).expect("it is a template");
+                let template =
+                    Template::parse("config", black_box(text), &functions).expect("it is a template");
                 template.render(&data, &options).expect("it renders")
             });
         });

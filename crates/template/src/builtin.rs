@@ -21,16 +21,17 @@ pub(crate) fn install(functions: &mut Functions) {
     functions.insert("len", special(refs(1), false, Act::Refs(len)));
     functions.insert("index", special(refs(2), true, Act::Refs(index)));
     functions.insert("slice", special(refs(2), true, Act::Refs(slice)));
-    functions.insert("print", Function::variadic(any(), |c, a| Ok(Value::str(printf::sprint(a, c.budget)?))));
-    functions.insert("println", Function::variadic(any(), |c, a| Ok(Value::str(printf::sprintln(a, c.budget)?))));
+    functions.variadic("print", any(), |c, a| Ok(Value::str(printf::sprint(a, c.budget)?)));
+    functions
+        .insert("println", Function::variadic(any(), |c, a| Ok(Value::str(printf::sprintln(a, c.budget)?))));
     let format = vec![Type::string(), Type::any()];
-    functions.insert("printf", Function::variadic(format, |c, a| {
+    functions.variadic("printf", format, |c, a| {
         let format = a[0].as_str().cloned().unwrap_or_default();
         Ok(Value::str(printf::sprintf(&format, &a[1..], c.budget)?))
-    }));
-    functions.insert("html", Function::variadic(any(), |c, a| escaped(c, a, escape::html)));
-    functions.insert("js", Function::variadic(any(), |c, a| escaped(c, a, escape::js)));
-    functions.insert("urlquery", Function::variadic(any(), |c, a| escaped(c, a, escape::query)));
+    });
+    functions.variadic("html", any(), |c, a| escaped(c, a, escape::html));
+    functions.variadic("js", any(), |c, a| escaped(c, a, escape::js));
+    functions.variadic("urlquery", any(), |c, a| escaped(c, a, escape::query));
     functions.insert("eq", special(refs(2), true, Act::Refs(|c, a| compare::eq(c, a).map(flag))));
     functions.insert("ne", special(refs(2), false, Act::Refs(|c, a| compare::eq(c, a).map(|b| flag(!b)))));
     functions.insert("lt", special(refs(2), false, Act::Refs(|_, a| compare::lt(a).map(flag))));

@@ -72,13 +72,16 @@ pub trait Environment: Send + Sync {
     fn address(&self, host: &str) -> Result<String, String>;
 }
 
+/// Fills a buffer with random bytes.
+pub type Dice = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
+
 /// Clock, dice and environment of one rendering, so that a test can repeat it.
 #[derive(Clone)]
 pub struct World {
     /// What `now` returns.
     pub now: Time,
     /// Fills a buffer with random bytes.
-    pub dice: Arc<dyn Fn(&mut [u8]) + Send + Sync>,
+    pub dice: Dice,
     /// What `env`, `expandenv` and `getHostByName` read; `None` refuses them.
     pub environment: Option<Arc<dyn Environment>>,
 }
@@ -180,6 +183,26 @@ impl Functions {
     /// Adds a function, or replaces one of the same name.
     pub fn insert(&mut self, name: &str, function: Function) {
         self.0.insert(name.to_owned(), Arc::new(function));
+    }
+
+    /// Adds a function of fixed arity.
+    pub(crate) fn fixed(
+        &mut self,
+        name: &str,
+        params: Vec<Type>,
+        body: impl Fn(&Context<'_>, &[Value]) -> Result<Value, Fail> + Send + Sync + 'static,
+    ) {
+        self.insert(name, Function::new(params, body));
+    }
+
+    /// Adds a function whose last parameter may be given any number of times.
+    pub(crate) fn variadic(
+        &mut self,
+        name: &str,
+        params: Vec<Type>,
+        body: impl Fn(&Context<'_>, &[Value]) -> Result<Value, Fail> + Send + Sync + 'static,
+    ) {
+        self.insert(name, Function::variadic(params, body));
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Arc<Function>> {

@@ -59,7 +59,9 @@ fn eq_two(a: &Value, b: &Value, budget: &Budget) -> Result<bool, Fail> {
     let (basic_a, basic_b) = (basic(a), basic(b));
     if basic_a != basic_b {
         return match (&a.data, &b.data) {
-            (Data::Int(i), Data::Uint(u)) | (Data::Uint(u), Data::Int(i)) => Ok(compare_mixed(*i, *u).is_eq()),
+            (Data::Int(i), Data::Uint(u)) | (Data::Uint(u), Data::Int(i)) => {
+                Ok(compare_mixed(*i, *u).is_eq())
+            }
             _ if a.is_valid() && b.is_valid() => Err(incompatible(a, b)),
             _ => Ok(false),
         };

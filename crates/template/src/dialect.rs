@@ -1,6 +1,6 @@
 //! The two functions that `kubectl -o go-template` adds to Go's own.
 
-use crate::call::{Function, Functions};
+use crate::call::Functions;
 use crate::error::Fail;
 use crate::sprig::encode;
 use crate::types::{Kind, Type};
@@ -9,14 +9,13 @@ use crate::value::{Data, Value};
 /// Adds `exists` and `base64decode`.
 pub(crate) fn install(functions: &mut Functions) {
     let path = vec![Type::any(), Type::any()];
-    functions.insert("exists", Function::variadic(path, |_, a| Ok(Value::bool(exists(&a[0], &a[1..])))));
-    functions.insert(
-        "base64decode",
-        Function::new(vec![Type::string()], |_, a| match encode::base64_decode(encode::text_of(&a[0])) {
+    functions.variadic("exists", path, |_, a| Ok(Value::bool(exists(&a[0], &a[1..]))));
+    functions.fixed("base64decode", vec![Type::string()], |_, a| {
+        match encode::base64_decode(encode::text_of(&a[0])) {
             Ok(bytes) => Ok(Value::str(bytes)),
             Err(text) => Err(Fail::text(format!("base64 decode failed: {text}"))),
-        }),
-    );
+        }
+    });
 }
 
 /// Whether following the indexes leads to something.

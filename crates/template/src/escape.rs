@@ -24,7 +24,8 @@ pub(crate) fn html(s: &[u8]) -> Vec<u8> {
 /// `template.JSEscapeString`
 pub(crate) fn js(s: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(s.len());
-    let special = |c: char| matches!(c, '\\' | '\'' | '"' | '<' | '>' | '&' | '=') || c < ' ' || !c.is_ascii();
+    let special =
+        |c: char| matches!(c, '\\' | '\'' | '"' | '<' | '>' | '&' | '=') || c < ' ' || !c.is_ascii();
     if !text::runes(s).any(|(_, c, _)| special(c)) {
         return s.to_vec();
     }
@@ -48,7 +49,9 @@ pub(crate) fn query(s: &[u8]) -> Vec<u8> {
     for b in s {
         match b {
             b' ' => out.push('+'),
-            b if b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~') => out.push(char::from(*b)),
+            b if b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~') => {
+                out.push(char::from(*b))
+            }
             b => {
                 let _ = write!(out, "%{b:02X}");
             }

@@ -376,7 +376,9 @@ impl<'t> Exec<'t, '_> {
         let (value, wanted) = match (&expr.kind, kind) {
             (ExprKind::Bool(b), Kind::Bool) => (Some(Data::Bool(*b)), "bool"),
             (_, Kind::Bool) => (None, "bool"),
-            (ExprKind::Str { text, .. }, Kind::String) => (Some(Data::Str(Arc::from(text.as_slice()))), "string"),
+            (ExprKind::Str { text, .. }, Kind::String) => {
+                (Some(Data::Str(Arc::from(text.as_slice()))), "string")
+            }
             (_, Kind::String) => (None, "string"),
             (ExprKind::Number(n), k) if k.is_int() => (n.int.map(Data::Int), "integer"),
             (_, k) if k.is_int() => (None, "integer"),
@@ -418,7 +420,8 @@ impl<'t> Exec<'t, '_> {
         if value.value.ty().assignable_to(ty) {
             return Ok(Ref::plain(value.value.retyped(ty)));
         }
-        if value.value.ty().elem().is_some_and(|e| value.value.kind() == Kind::Pointer && e.assignable_to(ty)) {
+        if value.value.ty().elem().is_some_and(|e| value.value.kind() == Kind::Pointer && e.assignable_to(ty))
+        {
             return match value.value.pointee() {
                 Some(to) => Ok(Ref::plain(to.clone())),
                 None => self.fail(format!("dereference of nil pointer of type {ty}")),

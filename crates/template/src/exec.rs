@@ -197,7 +197,12 @@ impl<'t> Exec<'t, '_> {
             Kind::Slice | Kind::Array => {
                 let elem = value.ty().elem().cloned().unwrap_or_else(Type::any);
                 let len = value.len().unwrap_or(0);
-                let pair = |i| (Ref::plain(Value::int(i as i64)), Ref::of(value.item(i).unwrap_or_else(Value::nil), &elem));
+                let pair = |i| {
+                    (
+                        Ref::plain(Value::int(i as i64)),
+                        Ref::of(value.item(i).unwrap_or_else(Value::nil), &elem),
+                    )
+                };
                 self.iterate(branch, (0..len).map(pair))?
             }
             Kind::Map => {

@@ -79,7 +79,9 @@ impl Encoder<'_> {
             Data::Float(f) => return self.float(*f, if value.kind() == Kind::Float32 { 32 } else { 64 }),
             Data::Str(s) if value.ty().name() == "json.Number" => return self.number(s),
             Data::Str(s) => self.string(s),
-            Data::Bytes(None) | Data::List(None) | Data::Map(None) | Data::Pointer(None) => self.write("null"),
+            Data::Bytes(None) | Data::List(None) | Data::Map(None) | Data::Pointer(None) => {
+                self.write("null")
+            }
             Data::Bytes(Some(b)) => {
                 let text = base64::engine::general_purpose::STANDARD.encode(b);
                 self.write(format!("\"{text}\""));
@@ -187,7 +189,8 @@ impl Encoder<'_> {
     }
 
     fn number(&mut self, s: &[u8]) -> Encoded {
-        let text = if s.is_empty() { "0" } else { std::str::from_utf8(s).map_err(|_| NoJson::Unsupported)? };
+        let text =
+            if s.is_empty() { "0" } else { std::str::from_utf8(s).map_err(|_| NoJson::Unsupported)? };
         match serde_json::from_str::<serde_json::Number>(text) {
             Ok(_) if text.trim() == text => self.write(text),
             _ => return Err(NoJson::Unsupported),

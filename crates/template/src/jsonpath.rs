@@ -43,7 +43,8 @@ impl JsonPath {
     /// A key that is not there, an index out of range, or a limit.
     pub fn render(&self, data: &Value, limits: &Limits) -> Result<Vec<u8>, Error> {
         let budget = Budget::new(limits.clone());
-        let mut walk = Walk { nodes: &self.nodes, budget: &budget, begin: 0, inside: 0, end: 0, last_end: None };
+        let mut walk =
+            Walk { nodes: &self.nodes, budget: &budget, begin: 0, inside: 0, end: 0, last_end: None };
         let rendered = walk.root(Some(data.clone()), 0, 0).and_then(|groups| {
             let mut out = Vec::new();
             for group in &groups {
@@ -73,8 +74,9 @@ impl JsonPath {
                 continue;
             };
             let value = path.render(data, limits)?;
-            let value = String::from_utf8(value)
-                .map_err(|_| Error::new(ErrorKind::Exec, format!("{source} leads to bytes that are not text")))?;
+            let value = String::from_utf8(value).map_err(|_| {
+                Error::new(ErrorKind::Exec, format!("{source} leads to bytes that are not text"))
+            })?;
             if out.len().saturating_add(value.len()) > limits.output_bytes {
                 let message = format!("the text is larger than {} bytes", limits.output_bytes);
                 return Err(Error::new(ErrorKind::Limit, message));
@@ -351,7 +353,8 @@ fn field(input: &[Found], name: &str) -> Results {
 fn struct_field(value: &Value, name: &str) -> Option<Value> {
     let fields = || value.ty().fields().iter().zip(value.field_values());
     let direct = fields().find(|(decl, _)| !decl.inline && decl.json.as_deref() == Some(name));
-    let inlined = || fields().filter(|(decl, _)| decl.inline).find_map(|(_, inner)| struct_field(inner, name));
+    let inlined =
+        || fields().filter(|(decl, _)| decl.inline).find_map(|(_, inner)| struct_field(inner, name));
     let by_go_name = || fields().find(|(decl, _)| decl.name == name).map(|(_, inner)| inner.clone());
     direct.map(|(_, inner)| inner.clone()).or_else(inlined).or_else(by_go_name)
 }
@@ -367,13 +370,15 @@ fn print(out: &mut Vec<u8>, results: &[Found], budget: &Budget) -> Result<(), Fa
         };
         let text = match value.kind() {
             Kind::Invalid => b"null".to_vec(),
-            Kind::Map | Kind::Array | Kind::Slice | Kind::Struct => match json::encode(value, false, budget) {
-                Ok(text) => text,
-                Err(NoJson::Limit(fail)) => return Err(fail),
-                Err(NoJson::Unsupported) => {
-                    return Err(Fail::text(format!("a value of type {} has no JSON", value.ty())));
+            Kind::Map | Kind::Array | Kind::Slice | Kind::Struct => {
+                match json::encode(value, false, budget) {
+                    Ok(text) => text,
+                    Err(NoJson::Limit(fail)) => return Err(fail),
+                    Err(NoJson::Unsupported) => {
+                        return Err(Fail::text(format!("a value of type {} has no JSON", value.ty())));
+                    }
                 }
-            },
+            }
             _ => printf::with_verb(&indirect(found).0, 'v', budget)?,
         };
         budget.room_for(out.len() + text.len())?;

@@ -232,7 +232,8 @@ impl<'p> Parser<'p> {
             "" => Ok(None),
             digits => digits.parse().map(Some).map_err(|_| format!("array index {digits} is not a number")),
         };
-        let mut index = Index { from: number(part(1))?, to: number(part(2))?, to_derived: false, step: number(part(3))? };
+        let mut index =
+            Index { from: number(part(1))?, to: number(part(2))?, to_derived: false, step: number(part(3))? };
         if part(2).is_empty() {
             index.to = Some(index.from.unwrap_or(0).saturating_add(1));
             index.to_derived = true;

@@ -51,7 +51,7 @@ mod time_parse;
 mod types;
 mod value;
 
-pub use call::{Context, Environment, Function, Functions, World};
+pub use call::{Context, Dice, Environment, Function, Functions, World};
 pub use error::{Error, ErrorKind, Fail};
 pub use jsonpath::JsonPath;
 pub use limits::Limits;

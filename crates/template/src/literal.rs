@@ -66,7 +66,11 @@ fn as_uint(f: f64) -> Option<u64> {
 
 fn plain(text: &str) -> Result<Number, String> {
     if let Some(Ok(im)) = text.strip_suffix('i').map(parse_float) {
-        return Ok(simplified(Number { complex: Some((0.0, im)), text: text.to_owned(), ..Number::default() }));
+        return Ok(simplified(Number {
+            complex: Some((0.0, im)),
+            text: text.to_owned(),
+            ..Number::default()
+        }));
     }
     let mut n = Number {
         int: parse_int(text, 0).ok(),

@@ -149,8 +149,7 @@ fn time_method(t: Time, name: &str) -> Option<Function> {
 }
 
 fn second_result(name: &str, ty: &str) -> Option<Function> {
-    let text =
-        format!("invalid function signature for {name}: second return value should be error; is {ty}");
+    let text = format!("invalid function signature for {name}: second return value should be error; is {ty}");
     Some(Function::special(Vec::new(), false, Act::Unfit(text)))
 }
 
@@ -185,7 +184,9 @@ fn time_method_with_arguments(t: Time, name: &str) -> Option<Function> {
         }
         "Truncate" | "Round" => {
             let round = name == "Round";
-            Function::new(vec![Type::duration()], move |_, a| Ok(Value::time(t.truncate(number(&a[0]), round))))
+            Function::new(vec![Type::duration()], move |_, a| {
+                Ok(Value::time(t.truncate(number(&a[0]), round)))
+            })
         }
         _ => return None,
     })

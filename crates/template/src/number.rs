@@ -133,7 +133,8 @@ fn parse_hex_float(s: &str) -> Result<f64, BadNumber> {
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return Err(BadNumber::Syntax);
     }
-    let mut exponent: i64 = exponent.parse().unwrap_or(if exponent.starts_with('-') { -99_999 } else { 99_999 });
+    let mut exponent: i64 =
+        exponent.parse().unwrap_or(if exponent.starts_with('-') { -99_999 } else { 99_999 });
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     if whole.is_empty() && fraction.is_empty() {
         return Err(BadNumber::Syntax);

@@ -64,14 +64,8 @@ type Parsed<T> = Result<T, Error>;
 
 /// Reads a text and everything it defines. `known` says which functions exist.
 pub(crate) fn parse(name: &str, text: &str, known: &dyn Fn(&str) -> bool) -> Parsed<Trees> {
-    let mut parser = Parser {
-        name,
-        lexer: Lexer::new(text),
-        known,
-        trees: Trees::new(),
-        scope: Scope::new(),
-        nesting: 0,
-    };
+    let mut parser =
+        Parser { name, lexer: Lexer::new(text), known, trees: Trees::new(), scope: Scope::new(), nesting: 0 };
     let root = parser.top_level()?;
     parser.add(name.as_bytes().to_vec(), root)?;
     Ok(parser.trees)
@@ -364,8 +358,8 @@ impl Parser<'_> {
                     self.check_pipeline(&pipe, context)?;
                     return Ok(pipe);
                 }
-                Bool | CharConstant | Complex | Dot | Field | Identifier | Number | Nil | RawString | String
-                | Variable | LeftParen => {
+                Bool | CharConstant | Complex | Dot | Field | Identifier | Number | Nil | RawString
+                | String | Variable | LeftParen => {
                     self.backup();
                     pipe.cmds.push(self.command()?);
                 }
@@ -398,7 +392,8 @@ impl Parser<'_> {
                         return self.fail(format!("too many declarations in {context}"));
                     }
                     let follows = self.peek_non_space().kind;
-                    if !matches!(follows, TokenKind::Variable | TokenKind::RightDelim | TokenKind::RightParen) {
+                    if !matches!(follows, TokenKind::Variable | TokenKind::RightDelim | TokenKind::RightParen)
+                    {
                         return self.fail("range can only initialize variables");
                     }
                 }

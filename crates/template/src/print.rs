@@ -431,7 +431,11 @@ impl<'a> Printer<'a> {
                 self.write("(");
                 self.write(value.ty().name());
                 self.write(")(");
-                if address == 0 { self.write("nil") } else { self.hex_0x(address, true) }
+                if address == 0 {
+                    self.write("nil")
+                } else {
+                    self.hex_0x(address, true)
+                }
                 self.write(")");
             }
             'v' if address == 0 => self.pad("<nil>"),

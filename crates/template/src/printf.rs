@@ -213,7 +213,8 @@ impl Run<'_> {
         }
         self.reordered = true;
         let rest = &self.format[self.at..];
-        let close = if rest.len() < 3 { None } else { rest[1..].iter().position(|b| *b == b']').map(|i| i + 1) };
+        let close =
+            if rest.len() < 3 { None } else { rest[1..].iter().position(|b| *b == b']').map(|i| i + 1) };
         let Some(close) = close else {
             self.good = false;
             self.at += 1;

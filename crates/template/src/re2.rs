@@ -358,8 +358,8 @@ impl<'p> Translator<'p> {
         let Some(end) = inner.find(":]") else { return Ok(false) };
         let name = &inner[..end];
         const NAMES: [&str; 14] = [
-            "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space",
-            "upper", "word", "xdigit",
+            "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct",
+            "space", "upper", "word", "xdigit",
         ];
         if !NAMES.contains(&name.strip_prefix('^').unwrap_or(name)) {
             return Err(format!("invalid character class range: `[:{name}:]`"));

@@ -61,12 +61,7 @@ impl Template {
     /// The text is not a template, or names functions that do not exist.
     pub fn parse(name: &str, text: &str, functions: &Arc<Functions>) -> Result<Template, Error> {
         let trees = parse::parse(name, text, &|f| functions.get(f).is_some())?;
-        Ok(Template {
-            name: name.to_owned(),
-            text: text.to_owned(),
-            trees,
-            functions: Arc::clone(functions),
-        })
+        Ok(Template { name: name.to_owned(), text: text.to_owned(), trees, functions: Arc::clone(functions) })
     }
 
     /// Renders with `data` as dot. The output is usually UTF-8, but templates can cut runes apart.

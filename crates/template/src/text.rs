@@ -79,7 +79,8 @@ impl Class {
     fn new(pattern: &str) -> Class {
         let pattern = format!(r"[{pattern}&&\p{{age:15.0}}]");
         let hir = regex_syntax::parse(&pattern).expect("the class patterns below are valid");
-        let regex_syntax::hir::HirKind::Class(regex_syntax::hir::Class::Unicode(class)) = hir.into_kind() else {
+        let regex_syntax::hir::HirKind::Class(regex_syntax::hir::Class::Unicode(class)) = hir.into_kind()
+        else {
             unreachable!("a bracketed Unicode pattern is a Unicode class")
         };
         Class(class.iter().map(|r| (r.start(), r.end())).collect())

@@ -44,8 +44,13 @@ pub(crate) enum Part {
     },
 }
 
-const OFFSETS: [(&[u8], bool, u8); 5] =
-    [(b"070000", false, 3), (b"07:00:00", true, 3), (b"0700", false, 2), (b"07:00", true, 2), (b"07", false, 1)];
+const OFFSETS: [(&[u8], bool, u8); 5] = [
+    (b"070000", false, 3),
+    (b"07:00:00", true, 3),
+    (b"0700", false, 2),
+    (b"07:00", true, 2),
+    (b"07", false, 1),
+];
 
 /// The first element of a layout: what stands before it, the element, what follows.
 pub(crate) fn next_part(layout: &[u8]) -> (&[u8], Option<Part>, &[u8]) {
@@ -79,10 +84,11 @@ fn part_at(s: &[u8]) -> Option<(Part, usize, usize)> {
         b'5' => found(Part::Second, 1),
         b'P' if s.starts_with(b"PM") => found(Part::UpperPm, 2),
         b'p' if s.starts_with(b"pm") => found(Part::LowerPm, 2),
-        c @ (b'-' | b'Z') => OFFSETS
-            .iter()
-            .find(|(text, ..)| s[1..].starts_with(text))
-            .map(|(text, colons, units)| (Part::Offset { z: c == b'Z', colons: *colons, units: *units }, 0, text.len() + 1)),
+        c @ (b'-' | b'Z') => {
+            OFFSETS.iter().find(|(text, ..)| s[1..].starts_with(text)).map(|(text, colons, units)| {
+                (Part::Offset { z: c == b'Z', colons: *colons, units: *units }, 0, text.len() + 1)
+            })
+        }
         b'.' | b',' => fraction(s),
         _ => None,
     }

@@ -70,7 +70,8 @@ impl Fields {
                 Ok(rest)
             }
             Part::Day | Part::UnderDay | Part::ZeroDay => {
-                let value = if part == Part::UnderDay { value.strip_prefix(b" ").unwrap_or(value) } else { value };
+                let value =
+                    if part == Part::UnderDay { value.strip_prefix(b" ").unwrap_or(value) } else { value };
                 let (n, rest) = number(value, part == Part::ZeroDay)?;
                 self.day = Some(n);
                 Ok(rest)
@@ -198,14 +199,8 @@ impl Fields {
         if day < 1 || day > days_in(month, self.year) {
             return Err(NotThisLayout);
         }
-        let civil = Civil {
-            year: self.year,
-            month,
-            day,
-            hour: self.hour,
-            minute: self.minute,
-            second: self.second,
-        };
+        let civil =
+            Civil { year: self.year, month, day, hour: self.hour, minute: self.minute, second: self.second };
         let t = Time::from_civil(civil, self.nanos, Zone::Utc);
         if self.utc {
             return Ok(t);

@@ -1,5 +1,10 @@
 //! A value with Go's dynamic type: the nil pointer, the missing key and the typed zero stay apart.
 
+#![allow(
+    clippy::mutable_key_type,
+    reason = "maps are shared and change, but Go refuses them as keys, and their order ignores what they hold"
+)]
+
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -87,9 +92,7 @@ fn compare_keys(a: &Value, b: &Value) -> Ordering {
         (Data::Bool(x), Data::Bool(y)) => x.cmp(y),
         (Data::Int(x), Data::Int(y)) => x.cmp(y),
         (Data::Uint(x), Data::Uint(y)) => x.cmp(y),
-        (Data::Float(x), Data::Float(y)) => {
-            x.partial_cmp(y).unwrap_or_else(|| y.is_nan().cmp(&x.is_nan()))
-        }
+        (Data::Float(x), Data::Float(y)) => x.partial_cmp(y).unwrap_or_else(|| y.is_nan().cmp(&x.is_nan())),
         (Data::Str(x), Data::Str(y)) => x.cmp(y),
         (Data::List(Some(x)), Data::List(Some(y))) | (Data::Struct(x), Data::Struct(y)) => x
             .iter()
@@ -97,9 +100,7 @@ fn compare_keys(a: &Value, b: &Value) -> Ordering {
             .map(|(p, q)| compare_keys(p, q))
             .find(|o| o.is_ne())
             .unwrap_or(x.len().cmp(&y.len())),
-        (Data::Pointer(Some(x)), Data::Pointer(Some(y))) => {
-            Arc::as_ptr(x).addr().cmp(&Arc::as_ptr(y).addr())
-        }
+        (Data::Pointer(Some(x)), Data::Pointer(Some(y))) => Arc::as_ptr(x).addr().cmp(&Arc::as_ptr(y).addr()),
         (Data::Pointer(x), Data::Pointer(y)) => x.is_some().cmp(&y.is_some()),
         _ => Ordering::Equal,
     }
@@ -108,9 +109,8 @@ fn compare_keys(a: &Value, b: &Value) -> Ordering {
 /// Keys of different types stand in the order in which Go's linker lays out the types.
 fn type_rank(kind: Kind) -> usize {
     use Kind::*;
-    const ORDER: [Kind; 14] = [
-        String, Int8, Uint8, Int16, Uint16, Int32, Uint32, Int64, Uint64, Int, Uint, Float32, Float64, Bool,
-    ];
+    const ORDER: [Kind; 14] =
+        [String, Int8, Uint8, Int16, Uint16, Int32, Uint32, Int64, Uint64, Int, Uint, Float32, Float64, Bool];
     ORDER.iter().position(|k| *k == kind).unwrap_or(ORDER.len())
 }
 
@@ -489,9 +489,8 @@ impl Drop for Value {
 
 /// Moves the containers out of a container that nobody else holds.
 fn take_children(data: &mut Data, into: &mut Vec<Value>) {
-    let nested = |v: &Value| {
-        matches!(v.data, Data::List(_) | Data::Map(_) | Data::Struct(_) | Data::Pointer(_))
-    };
+    let nested =
+        |v: &Value| matches!(v.data, Data::List(_) | Data::Map(_) | Data::Struct(_) | Data::Pointer(_));
     match data {
         Data::List(Some(items)) | Data::Struct(items) => {
             for item in Arc::get_mut(items).into_iter().flatten().filter(|v| nested(v)) {

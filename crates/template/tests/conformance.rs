@@ -32,7 +32,9 @@ fn main() -> ExitCode {
     for case in &suite.cases {
         let verdict = suite.run(case);
         let passed = !matches!(verdict, Verdict::Failed(_));
-        for tally in [table.entry((case.tier, case.cat.clone())).or_default(), tiers.entry(case.tier).or_default()] {
+        for tally in
+            [table.entry((case.tier, case.cat.clone())).or_default(), tiers.entry(case.tier).or_default()]
+        {
             tally.total += 1;
             tally.passed += usize::from(passed);
         }
@@ -42,7 +44,12 @@ fn main() -> ExitCode {
                 same_text.total += 1;
                 same_text.passed += usize::from(same.is_none());
                 if let (Some(text), true) = (same, suite.verbose) {
-                    println!("other text {}: {}\n  ours {text}\n  Go's {}", case.id, case.template, case.message());
+                    println!(
+                        "other text {}: {}\n  ours {text}\n  Go's {}",
+                        case.id,
+                        case.template,
+                        case.message()
+                    );
                 }
             }
             Verdict::Output => {}
@@ -68,7 +75,12 @@ fn report(
     let mut ok = !tiers.is_empty();
     for (tier, tally) in tiers {
         let wanted = THRESHOLDS[usize::from(*tier) - 1];
-        println!("tier {tier}: {} of {} ({:.2} %, wanted {wanted} %)", tally.passed, tally.total, tally.percent());
+        println!(
+            "tier {tier}: {} of {} ({:.2} %, wanted {wanted} %)",
+            tally.passed,
+            tally.total,
+            tally.percent()
+        );
         ok &= tally.percent() >= wanted;
     }
     if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -1,11 +1,13 @@
 //! What the suite of cases does not show: limits, the environment switch, own functions, shared maps.
 
+#![expect(clippy::disallowed_methods, reason = "a test that cannot unwrap has failed")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use cistern_template::{
-    Environment, Error, ErrorKind, Fail, Function, Functions, Limits, MissingKey, Options, Template, Time, Type,
-    Value, World,
+    Environment, Error, ErrorKind, Fail, Function, Functions, Limits, MissingKey, Options, Template, Time,
+    Type, Value, World,
 };
 
 fn options() -> Options {
@@ -60,8 +62,12 @@ fn sums_of_values_are_bounded() {
     limit(r#"{{ $x := "a" }}{{ range until 100 }}{{ $x = cat $x $x }}{{ end }}"#);
     limit(r#"{{ $x := list 1 }}{{ range until 100 }}{{ $x = list $x $x }}{{ end }}{{ $x }}"#);
     limit(r#"{{ $x := list 1 }}{{ range until 100 }}{{ $x = list $x $x }}{{ end }}{{ toJson $x }}"#);
-    limit(r#"{{ $x := list 1 }}{{ range until 100 }}{{ $x = list $x $x }}{{ end }}{{ deepEqual $x (list $x) }}{{ deepCopy $x }}"#);
-    limit(r#"{{ $d := dict }}{{ range until 100000 }}{{ range until 1000 }}{{ $_ := set $d (printf "%p%d" $d .) (repeat 1000 "a") }}{{ end }}{{ end }}"#);
+    limit(
+        r#"{{ $x := list 1 }}{{ range until 100 }}{{ $x = list $x $x }}{{ end }}{{ deepEqual $x (list $x) }}{{ deepCopy $x }}"#,
+    );
+    limit(
+        r#"{{ $d := dict }}{{ range until 100000 }}{{ range until 1000 }}{{ $_ := set $d (printf "%p%d" $d .) (repeat 1000 "a") }}{{ end }}{{ end }}"#,
+    );
 }
 
 #[test]
@@ -79,7 +85,10 @@ fn output_is_bounded() {
     let few = Options { limits: Limits { output_bytes: 10, ..Limits::default() }, ..options() };
     assert_eq!(render_with("0123456789", &Value::nil(), &few).unwrap(), "0123456789");
     let e = render_with("0123456789{{ 1 }}", &Value::nil(), &few).unwrap_err();
-    assert_eq!(e.to_string(), r#"template: t:1:13: executing "t" at <{{1}}>: the output is larger than 10 bytes"#);
+    assert_eq!(
+        e.to_string(),
+        r#"template: t:1:13: executing "t" at <{{1}}>: the output is larger than 10 bytes"#
+    );
 }
 
 #[test]
@@ -105,7 +114,9 @@ fn nesting_is_bounded() {
     limit(&format!("{values}{{{{ $x }}}}"));
     limit(&format!("{values}{{{{ toJson $x }}}}"));
     limit(&format!("{values}{{{{ deepCopy $x }}}}"));
-    limit(&format!("{values}{{{{ deepEqual $x (list $x) }}}}{{{{ has $x (list $x) }}}}{{{{ printf \"%v\" $x }}}}"));
+    limit(&format!(
+        "{values}{{{{ deepEqual $x (list $x) }}}}{{{{ has $x (list $x) }}}}{{{{ printf \"%v\" $x }}}}"
+    ));
 }
 
 #[test]
@@ -148,7 +159,8 @@ fn the_machine_is_out_of_reach_unless_switched_on() {
 fn the_world_decides_what_is_now_and_what_is_random() {
     let mut world = World::at(Time::unix(1_700_000_000, 0));
     world.dice = Arc::new(|buf| buf.fill(7));
-    let text = r#"{{ now | unixEpoch }} {{ ago 1699990000 }} {{ uuidv4 }} {{ randAlpha 3 | eq (randAlpha 3) }}"#;
+    let text =
+        r#"{{ now | unixEpoch }} {{ ago 1699990000 }} {{ uuidv4 }} {{ randAlpha 3 | eq (randAlpha 3) }}"#;
     let out = render_with(text, &Value::nil(), &Options::new(world)).unwrap();
     assert_eq!(out, "1700000000 2h46m40s 07070707-0707-4707-8707-070707070707 true");
 }
@@ -164,7 +176,8 @@ fn functions_can_be_added() {
         }),
     );
     let functions = Arc::new(functions);
-    let run = |text: &str| Template::parse("t", text, &functions).and_then(|t| t.render(&Value::nil(), &options()));
+    let run =
+        |text: &str| Template::parse("t", text, &functions).and_then(|t| t.render(&Value::nil(), &options()));
     assert_eq!(run("{{ half 8 }}").unwrap(), b"4");
     assert_eq!(
         run("{{ half 3 }}").unwrap_err().to_string(),
@@ -182,7 +195,10 @@ fn sprig_has_its_150_functions_and_no_later_ones() {
     // `slice` is a builtin that sprig replaces.
     assert_eq!(added + 1, 150);
     for later in ["fromJson", "get", "dig", "bcrypt", "htpasswd", "mustRegexMatch", "sha512sum", "toYaml"] {
-        assert!(render(&format!("{{{{ {later} 1 }}}}")).unwrap_err().to_string().contains("not defined"), "{later}");
+        assert!(
+            render(&format!("{{{{ {later} 1 }}}}")).unwrap_err().to_string().contains("not defined"),
+            "{later}"
+        );
     }
 }
 

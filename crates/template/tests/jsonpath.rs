@@ -1,5 +1,7 @@
 //! JSONPath against kubectl's own answers (client-go 0.34.1), kept in `fixtures/templates/jsonpath.json`.
 
+#![expect(clippy::disallowed_methods, reason = "a test that cannot unwrap has failed")]
+
 use cistern_template::{ErrorKind, JsonPath, Limits, Value};
 use serde_json::Value as Json;
 
@@ -41,7 +43,8 @@ fn substitutes_paths_in_a_condition() {
     let limits = Limits::default();
     let go = |text: &str| JsonPath::substitute(text, &object, &limits);
     assert_eq!(
-        go(r#"{{ if and (eq "{ $.status.phase }" "Running") (eq {$.spec.replicas} 3) }}true{{ end }}"#).unwrap(),
+        go(r#"{{ if and (eq "{ $.status.phase }" "Running") (eq {$.spec.replicas} 3) }}true{{ end }}"#)
+            .unwrap(),
         r#"{{ if and (eq "Running" "Running") (eq 3 3) }}true{{ end }}"#
     );
     assert_eq!(go("{$.status.counts[]} {$.status.counts[]}").unwrap(), "5 5");

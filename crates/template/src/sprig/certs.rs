@@ -13,7 +13,7 @@ use rsa::{RsaPrivateKey, RsaPublicKey};
 
 use super::crypto::not_compliant;
 use super::{Answer, encode, number, strings_of, text};
-use crate::call::{Context, Function, Functions};
+use crate::call::{Context, Functions};
 use crate::error::Fail;
 use crate::printf;
 use crate::time::Time;
@@ -38,23 +38,23 @@ fn certificate_type() -> Type {
 }
 
 pub(super) fn install(f: &mut Functions) {
-    f.insert("genPrivateKey", Function::new(strings_of(1), private_key));
-    f.insert("buildCustomCert", Function::new(strings_of(2), custom));
-    f.insert("genCA", Function::new(vec![Type::string(), Type::int()], |c, a| {
+    f.fixed("genPrivateKey", strings_of(1), private_key);
+    f.fixed("buildCustomCert", strings_of(2), custom);
+    f.fixed("genCA", vec![Type::string(), Type::int()], |c, a| {
         let params = Params::new(c, text(&a[0]), &[], &[], number(&a[1]))?;
         params.self_signed(c, true)
-    }));
+    });
     let names = || vec![Type::string(), Type::any_list(), Type::any_list(), Type::int()];
-    f.insert("genSelfSignedCert", Function::new(names(), |c, a| {
+    f.fixed("genSelfSignedCert", names(), |c, a| {
         let params = Params::new(c, text(&a[0]), &list(&a[1]), &list(&a[2]), number(&a[3]))?;
         params.self_signed(c, false)
-    }));
+    });
     let signed = [names(), vec![certificate_type()]].concat();
-    f.insert("genSignedCert", Function::new(signed, |c, a| {
+    f.fixed("genSignedCert", signed, |c, a| {
         let (issuer_cert, issuer_key) = signer(&a[4])?;
         let params = Params::new(c, text(&a[0]), &list(&a[1]), &list(&a[2]), number(&a[3]))?;
         params.signed_by(c, &issuer_cert, issuer_key)
-    }));
+    });
 }
 
 fn list(value: &Value) -> Vec<Value> {
@@ -134,7 +134,8 @@ fn check_certificate(der: &[u8], what: &str) -> Result<(), Fail> {
 }
 
 fn parse_key(der: &[u8], what: &str) -> Result<RsaPrivateKey, Fail> {
-    RsaPrivateKey::from_pkcs1_der(der).map_err(|e| Fail::text(format!("error parsing prive key: {what}: {e}")))
+    RsaPrivateKey::from_pkcs1_der(der)
+        .map_err(|e| Fail::text(format!("error parsing prive key: {what}: {e}")))
 }
 
 fn custom(_: &Context<'_>, a: &[Value]) -> Answer {
@@ -211,7 +212,8 @@ impl Params {
         params.distinguished_name = subject;
         let now = &c.world.now;
         params.not_before = date(now);
-        params.not_after = date(&Time::unix(now.unix_secs.saturating_add(days.saturating_mul(SECS_PER_DAY)), 0));
+        params.not_after =
+            date(&Time::unix(now.unix_secs.saturating_add(days.saturating_mul(SECS_PER_DAY)), 0));
         let mut serial = [0; 16];
         (c.world.dice)(&mut serial);
         params.serial_number = Some(SerialNumber::from_slice(&serial));

@@ -1,35 +1,30 @@
 //! Digests and AES.
 
 use super::{Answer, encode, strings_of, text};
-use crate::call::{Context, Function, Functions};
+use crate::call::{Context, Functions};
 use crate::error::Fail;
 use crate::types::{Kind, Type};
 use crate::value::Value;
 
-use aes::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit, block_padding::NoPadding, block_padding::Pkcs7};
+use aes::cipher::{
+    BlockModeDecrypt, BlockModeEncrypt, KeyIvInit, block_padding::NoPadding, block_padding::Pkcs7,
+};
 use sha1::Digest as _;
 
 const BLOCK_BYTES: usize = 16;
 const KEY_BYTES: usize = 32;
 
 pub(super) fn install(f: &mut Functions) {
-    f.insert("sha1sum", Function::new(strings_of(1), |_, a| Ok(Value::str(hex(&sha1::Sha1::digest(text(&a[0])))))));
-    f.insert("sha256sum", Function::new(strings_of(1), |_, a| {
-        Ok(Value::str(hex(&sha2::Sha256::digest(text(&a[0])))))
-    }));
-    f.insert("adler32sum", Function::new(strings_of(1), |_, a| {
+    f.fixed("sha1sum", strings_of(1), |_, a| Ok(Value::str(hex(&sha1::Sha1::digest(text(&a[0]))))));
+    f.fixed("sha256sum", strings_of(1), |_, a| Ok(Value::str(hex(&sha2::Sha256::digest(text(&a[0]))))));
+    f.fixed("adler32sum", strings_of(1), |_, a| {
         Ok(Value::str(adler2::adler32_slice(text(&a[0])).to_string()))
-    }));
-    f.insert("encryptAES", Function::new(strings_of(2), encrypt));
-    f.insert("decryptAES", Function::new(strings_of(2), decrypt));
-    let derive = vec![
-        Type::basic(Kind::Uint32),
-        Type::string(),
-        Type::string(),
-        Type::string(),
-        Type::string(),
-    ];
-    f.insert("derivePassword", Function::new(derive, |_, _| Err(not_compliant("derivePassword"))));
+    });
+    f.fixed("encryptAES", strings_of(2), encrypt);
+    f.fixed("decryptAES", strings_of(2), decrypt);
+    let derive =
+        vec![Type::basic(Kind::Uint32), Type::string(), Type::string(), Type::string(), Type::string()];
+    f.fixed("derivePassword", derive, |_, _| Err(not_compliant("derivePassword")));
 }
 
 /// What is refused because FIPS 140 does not know the algorithm.
@@ -69,7 +64,9 @@ fn decrypt(_: &Context<'_>, a: &[Value]) -> Answer {
     let sealed = encode::base64_decode(text(&a[1])).map_err(Fail::text)?;
     let Some((iv, body)) = sealed.split_first_chunk::<BLOCK_BYTES>() else {
         let have = sealed.len();
-        return Err(Fail::text(format!("runtime error: slice bounds out of range [:16] with capacity {have}")));
+        return Err(Fail::text(format!(
+            "runtime error: slice bounds out of range [:16] with capacity {have}"
+        )));
     };
     let plain = cbc::Decryptor::<aes::Aes256>::new(&key(text(&a[0])).into(), &(*iv).into())
         .decrypt_padded_vec::<NoPadding>(body)

@@ -1,70 +1,53 @@
-//! Dictionaries, defaults and flow control.
+//! Dictionaries.
 
 use std::sync::Arc;
 
-use super::{Answer, anys, is_empty, merge, strings_of, strval, text};
-use crate::call::{Context, Function, Functions};
+use super::{Answer, anys, merge, strval, text};
+use crate::call::{Context, Functions};
 use crate::error::Fail;
-use crate::json::{self, NoJson};
 use crate::limits::Budget;
 use crate::types::Type;
 use crate::value::{Data, MapKey, Value, lock};
 
 pub(super) fn install(f: &mut Functions) {
-    f.insert("dict", Function::variadic(anys(1), dict));
-    f.insert("set", Function::new(vec![Type::dict(), Type::string(), Type::any()], set));
-    f.insert("unset", Function::new(vec![Type::dict(), Type::string()], |_, a| {
+    f.variadic("dict", anys(1), dict);
+    f.fixed("set", vec![Type::dict(), Type::string(), Type::any()], set);
+    f.fixed("unset", vec![Type::dict(), Type::string()], |_, a| {
         if let Some(map) = a[0].as_map() {
             lock(map).remove(&MapKey(a[1].clone()));
         }
         Ok(a[0].clone())
-    }));
-    f.insert("hasKey", Function::new(vec![Type::dict(), Type::string()], |_, a| {
+    });
+    f.fixed("hasKey", vec![Type::dict(), Type::string()], |_, a| {
         Ok(Value::bool(a[0].entry(&a[1]).is_some()))
-    }));
-    f.insert("pluck", Function::variadic(vec![Type::string(), Type::dict()], |_, a| {
+    });
+    f.variadic("pluck", vec![Type::string(), Type::dict()], |_, a| {
         Ok(Value::list(a[1..].iter().filter_map(|d| d.entry(&a[0])).collect()))
-    }));
-    f.insert("keys", Function::variadic(vec![Type::dict()], |_, a| {
+    });
+    f.variadic("keys", vec![Type::dict()], |_, a| {
         let keys = a.iter().flat_map(Value::entries).map(|(k, _)| k).collect();
         Ok(Value::list_of(Type::string_list(), keys))
-    }));
-    f.insert("values", Function::new(vec![Type::dict()], |_, a| {
+    });
+    f.fixed("values", vec![Type::dict()], |_, a| {
         Ok(Value::list(a[0].entries().into_iter().map(|(_, v)| v).collect()))
-    }));
-    f.insert("pick", Function::variadic(vec![Type::dict(), Type::string()], |_, a| {
+    });
+    f.variadic("pick", vec![Type::dict(), Type::string()], |_, a| {
         let wanted = a[1..].iter().filter_map(|k| Some((k.clone(), a[0].entry(k)?)));
         Ok(Value::map_of(Type::dict(), wanted))
-    }));
-    f.insert("omit", Function::variadic(vec![Type::dict(), Type::string()], |_, a| {
+    });
+    f.variadic("omit", vec![Type::dict(), Type::string()], |_, a| {
         let mut left = a[0].entries();
         left.retain(|(k, _)| !a[1..].iter().any(|drop| text(drop) == text(k)));
         Ok(Value::map_of(Type::dict(), left))
-    }));
-    f.insert("merge", Function::variadic(vec![Type::dict(); 2], |c, a| merge::merge(c, a, false)));
-    f.insert("mergeOverwrite", Function::variadic(vec![Type::dict(); 2], |c, a| merge::merge(c, a, true)));
-    f.insert("deepCopy", Function::new(anys(1), |c, a| {
+    });
+    f.variadic("merge", vec![Type::dict(); 2], |c, a| merge::merge(c, a, false));
+    f.variadic("mergeOverwrite", vec![Type::dict(); 2], |c, a| merge::merge(c, a, true));
+    f.fixed("deepCopy", anys(1), |c, a| {
         if !a[0].is_valid() {
             return Err(Fail::text("reflect: call of reflect.Value.Type on zero Value"));
         }
         deep_copy(&a[0], c.budget, 0)
-    }));
-    f.insert("default", Function::variadic(anys(2), |_, a| {
-        let given = a.get(1).filter(|v| !is_empty(v));
-        Ok(given.unwrap_or(&a[0]).clone())
-    }));
-    f.insert("empty", Function::new(anys(1), |_, a| Ok(Value::bool(is_empty(&a[0])))));
-    f.insert("coalesce", Function::variadic(anys(1), |_, a| {
-        Ok(a.iter().find(|v| !is_empty(v)).cloned().unwrap_or_else(Value::nil))
-    }));
-    f.insert("ternary", Function::new(vec![Type::any(), Type::any(), Type::bool()], |_, a| {
-        Ok(a[usize::from(a[2].as_bool() != Some(true))].clone())
-    }));
-    f.insert("toJson", Function::new(anys(1), |c, a| to_json(c, &a[0], false)));
-    f.insert("toPrettyJson", Function::new(anys(1), |c, a| to_json(c, &a[0], true)));
-    f.insert("fail", Function::new(strings_of(1), |_, a| {
-        Err(Fail::text(String::from_utf8_lossy(text(&a[0])).into_owned()))
-    }));
+    });
 }
 
 fn dict(c: &Context<'_>, a: &[Value]) -> Answer {
@@ -138,13 +121,4 @@ fn deep_copy(value: &Value, budget: &Budget, depth: usize) -> Answer {
         other => other.clone(),
     };
     Ok(Value::new(value.ty().clone(), data))
-}
-
-fn to_json(c: &Context<'_>, value: &Value, pretty: bool) -> Answer {
-    match json::encode(value, pretty, c.budget) {
-        Ok(json) => Ok(Value::str(json)),
-        // sprig drops the encoder's error and keeps the empty text.
-        Err(NoJson::Unsupported) => Ok(Value::str("")),
-        Err(NoJson::Limit(fail)) => Err(fail),
-    }
 }

@@ -1,28 +1,28 @@
 //! Base64 and base32, with Go's tolerance and Go's complaints.
 
 use super::{strings_of, text};
-use crate::call::{Function, Functions};
+use crate::call::Functions;
 use crate::value::Value;
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 pub(super) fn install(f: &mut Functions) {
-    f.insert("b64enc", Function::new(strings_of(1), |c, a| {
+    f.fixed("b64enc", strings_of(1), |c, a| {
         c.budget.room_for(text(&a[0]).len() / 3 * 4)?;
         Ok(Value::str(encode(text(&a[0]), 6, BASE64)))
-    }));
-    f.insert("b32enc", Function::new(strings_of(1), |c, a| {
+    });
+    f.fixed("b32enc", strings_of(1), |c, a| {
         c.budget.room_for(text(&a[0]).len() / 5 * 8)?;
         Ok(Value::str(encode(text(&a[0]), 5, BASE32)))
-    }));
+    });
     // The decoders never fail: the complaint is the result.
-    f.insert("b64dec", Function::new(strings_of(1), |_, a| {
+    f.fixed("b64dec", strings_of(1), |_, a| {
         Ok(base64_decode(text(&a[0])).map_or_else(Value::str, Value::str))
-    }));
-    f.insert("b32dec", Function::new(strings_of(1), |_, a| {
+    });
+    f.fixed("b32dec", strings_of(1), |_, a| {
         Ok(base32_decode(text(&a[0])).map_or_else(Value::str, Value::str))
-    }));
+    });
 }
 
 /// The bytes of a string argument.

@@ -3,21 +3,21 @@
 use std::sync::Arc;
 
 use super::{Answer, strings_of, text};
-use crate::call::{Context, Environment, Function, Functions};
+use crate::call::{Context, Environment, Functions};
 use crate::error::Fail;
 use crate::value::Value;
 
 pub(super) fn install(f: &mut Functions) {
-    f.insert("env", Function::new(strings_of(1), |c, a| {
+    f.fixed("env", strings_of(1), |c, a| {
         let environment = allowed(c, "env")?;
         Ok(Value::str(environment.variable(&String::from_utf8_lossy(text(&a[0])))))
-    }));
-    f.insert("expandenv", Function::new(strings_of(1), expand));
-    f.insert("getHostByName", Function::new(strings_of(1), |c, a| {
+    });
+    f.fixed("expandenv", strings_of(1), expand);
+    f.fixed("getHostByName", strings_of(1), |c, a| {
         let environment = allowed(c, "getHostByName")?;
         let host = String::from_utf8_lossy(text(&a[0])).into_owned();
         environment.address(&host).map(Value::str).map_err(Fail::text)
-    }));
+    });
 }
 
 fn allowed<'c>(c: &'c Context<'_>, name: &str) -> Result<&'c Arc<dyn Environment>, Fail> {

@@ -2,7 +2,7 @@
 
 use super::math::to_int;
 use super::{Answer, anys, is_empty, strslice, strval};
-use crate::call::{Context, Function, Functions};
+use crate::call::{Context, Functions};
 use crate::compare::deep_equal;
 use crate::error::Fail;
 use crate::types::{Kind, Type};
@@ -10,47 +10,47 @@ use crate::value::{Data, Value};
 
 pub(super) fn install(f: &mut Functions) {
     for name in ["list", "tuple"] {
-        f.insert(name, Function::variadic(anys(1), |_, a| Ok(Value::list(a.to_vec()))));
+        f.variadic(name, anys(1), |_, a| Ok(Value::list(a.to_vec())));
     }
     for name in ["append", "push"] {
-        f.insert(name, Function::new(anys(2), |_, a| {
+        f.fixed(name, anys(2), |_, a| {
             let mut list = items(&a[0], "Cannot push on type")?;
             list.push(a[1].clone());
             Ok(Value::list(list))
-        }));
+        });
     }
-    f.insert("prepend", Function::new(anys(2), |_, a| {
+    f.fixed("prepend", anys(2), |_, a| {
         let mut list = items(&a[0], "Cannot prepend on type")?;
         list.insert(0, a[1].clone());
         Ok(Value::list(list))
-    }));
-    f.insert("first", Function::new(anys(1), |_, a| {
+    });
+    f.fixed("first", anys(1), |_, a| {
         Ok(items(&a[0], "Cannot find first on type")?.into_iter().next().unwrap_or_else(Value::nil))
-    }));
-    f.insert("last", Function::new(anys(1), |_, a| {
+    });
+    f.fixed("last", anys(1), |_, a| {
         Ok(items(&a[0], "Cannot find last on type")?.pop().unwrap_or_else(Value::nil))
-    }));
-    f.insert("rest", Function::new(anys(1), |_, a| {
+    });
+    f.fixed("rest", anys(1), |_, a| {
         let list = items(&a[0], "Cannot find rest on type")?;
         Ok(list.get(1..).map_or_else(no_list, |rest| Value::list(rest.to_vec())))
-    }));
-    f.insert("initial", Function::new(anys(1), |_, a| {
+    });
+    f.fixed("initial", anys(1), |_, a| {
         let mut list = items(&a[0], "Cannot find initial on type")?;
         Ok(if list.pop().is_some() { Value::list(list) } else { no_list() })
-    }));
-    f.insert("reverse", Function::new(anys(1), |_, a| {
+    });
+    f.fixed("reverse", anys(1), |_, a| {
         Ok(Value::list(items(&a[0], "Cannot find reverse on type")?.into_iter().rev().collect()))
-    }));
-    f.insert("compact", Function::new(anys(1), |_, a| {
+    });
+    f.fixed("compact", anys(1), |_, a| {
         let list = items(&a[0], "Cannot compact on type")?;
         Ok(Value::list(list.into_iter().filter(|v| !is_empty(v)).collect()))
-    }));
-    f.insert("uniq", Function::new(anys(1), uniq));
-    f.insert("without", Function::variadic(anys(2), without));
-    f.insert("has", Function::new(anys(2), has));
-    f.insert("slice", Function::variadic(anys(2), slice));
-    f.insert("concat", Function::variadic(anys(1), concat));
-    f.insert("sortAlpha", Function::new(anys(1), sort_alpha));
+    });
+    f.fixed("uniq", anys(1), uniq);
+    f.variadic("without", anys(2), without);
+    f.fixed("has", anys(2), has);
+    f.variadic("slice", anys(2), slice);
+    f.variadic("concat", anys(1), concat);
+    f.fixed("sortAlpha", anys(1), sort_alpha);
 }
 
 /// Go's nil `[]interface {}`.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Answer, anys, number, strings_of, text};
-use crate::call::{Context, Function, Functions};
+use crate::call::{Context, Functions};
 use crate::error::Fail;
 use crate::number::{parse_float, parse_int};
 use crate::printf;
@@ -11,42 +11,40 @@ use crate::types::{Kind, Type};
 use crate::value::{Data, Value};
 
 pub(super) fn install(f: &mut Functions) {
-    f.insert("atoi", Function::new(strings_of(1), |_, a| Ok(Value::int(atoi(text(&a[0]))))));
-    f.insert("int64", Function::new(anys(1), |_, a| Ok(Value::int64(to_int(&a[0])))));
-    f.insert("int", Function::new(anys(1), |_, a| Ok(Value::int(to_int(&a[0])))));
-    f.insert("float64", Function::new(anys(1), |_, a| Ok(Value::float64(to_float(&a[0])))));
-    f.insert("toDecimal", Function::new(anys(1), |c, a| {
+    f.fixed("atoi", strings_of(1), |_, a| Ok(Value::int(atoi(text(&a[0])))));
+    f.fixed("int64", anys(1), |_, a| Ok(Value::int64(to_int(&a[0]))));
+    f.fixed("int", anys(1), |_, a| Ok(Value::int(to_int(&a[0]))));
+    f.fixed("float64", anys(1), |_, a| Ok(Value::float64(to_float(&a[0]))));
+    f.fixed("toDecimal", anys(1), |c, a| {
         let shown = printf::sprint(a, c.budget)?;
         let octal = std::str::from_utf8(&shown).ok().and_then(|s| parse_int(s, 8).ok());
         Ok(Value::int64(octal.unwrap_or(0)))
-    }));
-    f.insert("add1", Function::new(anys(1), |_, a| Ok(Value::int64(to_int(&a[0]).wrapping_add(1)))));
-    f.insert("add", Function::variadic(anys(1), |_, a| {
+    });
+    f.fixed("add1", anys(1), |_, a| Ok(Value::int64(to_int(&a[0]).wrapping_add(1))));
+    f.variadic("add", anys(1), |_, a| {
         Ok(Value::int64(a.iter().fold(0i64, |sum, v| sum.wrapping_add(to_int(v)))))
-    }));
-    f.insert("mul", Function::variadic(anys(2), |_, a| {
+    });
+    f.variadic("mul", anys(2), |_, a| {
         Ok(Value::int64(a.iter().fold(1i64, |product, v| product.wrapping_mul(to_int(v)))))
-    }));
-    f.insert("sub", Function::new(anys(2), |_, a| Ok(Value::int64(to_int(&a[0]).wrapping_sub(to_int(&a[1]))))));
-    f.insert("div", Function::new(anys(2), |_, a| divide(&a[0], &a[1], i64::wrapping_div)));
-    f.insert("mod", Function::new(anys(2), |_, a| divide(&a[0], &a[1], i64::wrapping_rem)));
+    });
+    f.fixed("sub", anys(2), |_, a| Ok(Value::int64(to_int(&a[0]).wrapping_sub(to_int(&a[1])))));
+    f.fixed("div", anys(2), |_, a| divide(&a[0], &a[1], i64::wrapping_div));
+    f.fixed("mod", anys(2), |_, a| divide(&a[0], &a[1], i64::wrapping_rem));
     for name in ["max", "biggest"] {
-        f.insert(name, Function::variadic(anys(2), |_, a| pick(a, i64::max)));
+        f.variadic(name, anys(2), |_, a| pick(a, i64::max));
     }
-    f.insert("min", Function::variadic(anys(2), |_, a| pick(a, i64::min)));
-    f.insert("floor", Function::new(anys(1), |_, a| Ok(Value::float64(to_float(&a[0]).floor()))));
-    f.insert("ceil", Function::new(anys(1), |_, a| Ok(Value::float64(to_float(&a[0]).ceil()))));
-    f.insert("round", Function::variadic(vec![Type::any(), Type::int(), Type::float64()], |_, a| {
+    f.variadic("min", anys(2), |_, a| pick(a, i64::min));
+    f.fixed("floor", anys(1), |_, a| Ok(Value::float64(to_float(&a[0]).floor())));
+    f.fixed("ceil", anys(1), |_, a| Ok(Value::float64(to_float(&a[0]).ceil())));
+    f.variadic("round", vec![Type::any(), Type::int(), Type::float64()], |_, a| {
         let round_on = a.get(2).and_then(Value::as_float).unwrap_or(0.5);
         Ok(Value::float64(round(to_float(&a[0]), number(&a[1]), round_on)))
-    }));
-    f.insert("until", Function::new(vec![Type::int()], |c, a| {
+    });
+    f.fixed("until", vec![Type::int()], |c, a| {
         let stop = number(&a[0]);
         until(c, 0, stop, if stop < 0 { -1 } else { 1 })
-    }));
-    f.insert("untilStep", Function::new(vec![Type::int(); 3], |c, a| {
-        until(c, number(&a[0]), number(&a[1]), number(&a[2]))
-    }));
+    });
+    f.fixed("untilStep", vec![Type::int(); 3], |c, a| until(c, number(&a[0]), number(&a[1]), number(&a[2])));
 }
 
 /// One pointer followed, as `reflect.Indirect` does.
@@ -56,14 +54,18 @@ fn indirect(value: &Value) -> &Value {
 
 /// Go's conversion on amd64: what does not fit becomes the smallest integer.
 fn truncate(f: f64) -> i64 {
-    if f >= -9_223_372_036_854_775_808.0 && f < 9_223_372_036_854_775_808.0 { f as i64 } else { i64::MIN }
+    if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&f) { f as i64 } else { i64::MIN }
 }
 
 /// sprig's `toInt64`: what is no number is 0.
 pub(super) fn to_int(value: &Value) -> i64 {
     if let Some(s) = value.as_str() {
         let plain = *value.ty() == Type::string();
-        return std::str::from_utf8(s).ok().filter(|_| plain).and_then(|s| parse_int(s, 10).ok()).unwrap_or(0);
+        return std::str::from_utf8(s)
+            .ok()
+            .filter(|_| plain)
+            .and_then(|s| parse_int(s, 10).ok())
+            .unwrap_or(0);
     }
     match indirect(value).data {
         Data::Int(i) => i,
@@ -78,7 +80,11 @@ pub(super) fn to_int(value: &Value) -> i64 {
 fn to_float(value: &Value) -> f64 {
     if let Some(s) = value.as_str() {
         let plain = *value.ty() == Type::string();
-        return std::str::from_utf8(s).ok().filter(|_| plain).and_then(|s| parse_float(s).ok()).unwrap_or(0.0);
+        return std::str::from_utf8(s)
+            .ok()
+            .filter(|_| plain)
+            .and_then(|s| parse_float(s).ok())
+            .unwrap_or(0.0);
     }
     match indirect(value).data {
         Data::Int(i) => i as f64,

@@ -52,7 +52,13 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-fn merge_maps(c: &Context<'_>, target: &Value, source: &Value, overwrite: bool, depth: usize) -> Result<(), Stop> {
+fn merge_maps(
+    c: &Context<'_>,
+    target: &Value,
+    source: &Value,
+    overwrite: bool,
+    depth: usize,
+) -> Result<(), Stop> {
     c.budget.depth(depth)?;
     let Some(map) = target.as_map() else { return Ok(()) };
     for (key, item) in source.entries() {

@@ -12,6 +12,7 @@ pub(crate) mod crypto;
 pub(crate) mod dates;
 pub(crate) mod dicts;
 pub(crate) mod encode;
+pub(crate) mod flow;
 pub(crate) mod host;
 pub(crate) mod lists;
 pub(crate) mod math;
@@ -32,6 +33,7 @@ pub(crate) fn install(functions: &mut Functions) {
     dates::install(functions);
     dicts::install(functions);
     encode::install(functions);
+    flow::install(functions);
     host::install(functions);
     lists::install(functions);
     math::install(functions);

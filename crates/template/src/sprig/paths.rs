@@ -1,12 +1,12 @@
 //! Slash-separated paths: Go's `path` package.
 
 use super::{strings_of, text};
-use crate::call::{Function, Functions};
+use crate::call::Functions;
 use crate::value::Value;
 
 pub(super) fn install(f: &mut Functions) {
     let map = |f: &mut Functions, name: &str, body: fn(&[u8]) -> Vec<u8>| {
-        f.insert(name, Function::new(strings_of(1), move |_, a| Ok(Value::str(body(text(&a[0]))))));
+        f.fixed(name, strings_of(1), move |_, a| Ok(Value::str(body(text(&a[0])))));
     };
     map(f, "base", base);
     map(f, "dir", |p| clean(&p[..memchr::memrchr(b'/', p).map_or(0, |i| i + 1)]));
@@ -15,7 +15,7 @@ pub(super) fn install(f: &mut Functions) {
         let name = memchr::memrchr(b'/', p).map_or(0, |i| i + 1);
         memchr::memrchr(b'.', &p[name..]).map_or_else(Vec::new, |i| p[name + i..].to_vec())
     });
-    f.insert("isAbs", Function::new(strings_of(1), |_, a| Ok(Value::bool(text(&a[0]).starts_with(b"/")))));
+    f.fixed("isAbs", strings_of(1), |_, a| Ok(Value::bool(text(&a[0]).starts_with(b"/"))));
 }
 
 fn base(p: &[u8]) -> Vec<u8> {

@@ -1,21 +1,21 @@
 //! What is different every time: random texts, shuffled texts, UUIDs.
 
 use super::{Answer, number, strings_of, text};
-use crate::call::{Context, Function, Functions};
+use crate::call::{Context, Functions};
 use crate::text as utf8;
 use crate::types::Type;
 use crate::value::Value;
 
 pub(super) fn install(f: &mut Functions) {
     let random = |f: &mut Functions, name: &str, allowed: fn(u8) -> bool| {
-        f.insert(name, Function::new(vec![Type::int()], move |c, a| from_alphabet(c, number(&a[0]), allowed)));
+        f.fixed(name, vec![Type::int()], move |c, a| from_alphabet(c, number(&a[0]), allowed));
     };
     random(f, "randAlphaNum", |b| b.is_ascii_alphanumeric());
     random(f, "randAlpha", |b| b.is_ascii_alphabetic());
     random(f, "randNumeric", |b| b.is_ascii_digit());
     random(f, "randAscii", |b| (b' '..=b'~').contains(&b));
-    f.insert("shuffle", Function::new(strings_of(1), shuffle));
-    f.insert("uuidv4", Function::new(Vec::new(), |c, _| Ok(Value::str(uuid(c)))));
+    f.fixed("shuffle", strings_of(1), shuffle);
+    f.fixed("uuidv4", Vec::new(), |c, _| Ok(Value::str(uuid(c))));
 }
 
 /// A number below `bound`, every one as likely.

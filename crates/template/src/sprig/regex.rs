@@ -1,7 +1,7 @@
 //! Regular expressions with Go's syntax and Go's idea of splitting and replacing.
 
 use super::{Answer, number, strings_of, text};
-use crate::call::{Context, Function, Functions};
+use crate::call::{Context, Functions};
 use crate::error::Fail;
 use crate::re2::{Haystack, translate};
 use crate::text as utf8;
@@ -12,22 +12,23 @@ use crate::value::Value;
 const PROGRAM_MAX_BYTES: usize = 8 << 20;
 
 pub(super) fn install(f: &mut Functions) {
-    f.insert("regexMatch", Function::new(strings_of(2), |_, a| {
+    f.fixed("regexMatch", strings_of(2), |_, a| {
         // sprig drops the error: a pattern that is none matches nothing.
-        let matched = compile(text(&a[0])).is_ok_and(|re| re.regex.is_match(&Haystack::new(text(&a[1])).text));
+        let matched =
+            compile(text(&a[0])).is_ok_and(|re| re.regex.is_match(&Haystack::new(text(&a[1])).text));
         Ok(Value::bool(matched))
-    }));
-    f.insert("regexFind", Function::new(strings_of(2), |_, a| {
+    });
+    f.fixed("regexFind", strings_of(2), |_, a| {
         let re = compile(text(&a[0]))?;
         let haystack = Haystack::new(text(&a[1]));
         let found = re.regex.find(&haystack.text).map(|m| haystack.bytes(m.start(), m.end()));
         Ok(Value::str(found.unwrap_or_default()))
-    }));
+    });
     let counted = || vec![Type::string(), Type::string(), Type::int()];
-    f.insert("regexFindAll", Function::new(counted(), find_all));
-    f.insert("regexSplit", Function::new(counted(), split));
-    f.insert("regexReplaceAll", Function::new(strings_of(3), |c, a| replace(c, a, true)));
-    f.insert("regexReplaceAllLiteral", Function::new(strings_of(3), |c, a| replace(c, a, false)));
+    f.fixed("regexFindAll", counted(), find_all);
+    f.fixed("regexSplit", counted(), split);
+    f.fixed("regexReplaceAll", strings_of(3), |c, a| replace(c, a, true));
+    f.fixed("regexReplaceAllLiteral", strings_of(3), |c, a| replace(c, a, false));
 }
 
 struct Compiled {

@@ -13,9 +13,8 @@ use crate::value::Value;
 
 const TAIL: &str = r"(-([0-9A-Za-z\-]+(?:\.[0-9A-Za-z\-]+)*))?(\+([0-9A-Za-z\-]+(?:\.[0-9A-Za-z\-]+)*))?";
 
-static VERSION: LazyLock<Regex> = LazyLock::new(|| {
-    compile(&format!(r"^v?([0-9]+)(\.[0-9]+)?(\.[0-9]+)?{TAIL}$"))
-});
+static VERSION: LazyLock<Regex> =
+    LazyLock::new(|| compile(&format!(r"^v?([0-9]+)(\.[0-9]+)?(\.[0-9]+)?{TAIL}$")));
 
 /// A version in a constraint; the bars in the classes are there in the original too.
 const LOOSE: &str = r"v?([0-9|x|X|\*]+)(\.[0-9|x|X|\*]+)?(\.[0-9|x|X|\*]+)?";
@@ -37,14 +36,14 @@ fn compile(pattern: &str) -> Regex {
 }
 
 pub(super) fn install(f: &mut Functions) {
-    f.insert("semver", Function::new(strings_of(1), |_, a| {
+    f.fixed("semver", strings_of(1), |_, a| {
         Version::parse(text(&a[0])).map(|v| Value::pointer(v.to_value())).map_err(Fail::text)
-    }));
-    f.insert("semverCompare", Function::new(strings_of(2), |_, a| {
+    });
+    f.fixed("semverCompare", strings_of(2), |_, a| {
         let ors = constraints(text(&a[0])).map_err(Fail::text)?;
         let version = Version::parse(text(&a[1])).map_err(Fail::text)?;
         Ok(Value::bool(ors.iter().any(|ands| ands.iter().all(|c| c.allows(&version)))))
-    }));
+    });
 }
 
 /// A parsed version.
@@ -81,11 +80,13 @@ impl Version {
         let s = std::str::from_utf8(s).map_err(|_| "Invalid Semantic Version".to_owned())?;
         let m = VERSION.captures(s).ok_or("Invalid Semantic Version")?;
         let part = |i: usize| m.get(i).map_or("", |p| p.as_str());
-        let number = |i: usize| match part(i).trim_start_matches('.') {
+        let number = |i: usize| {
+            match part(i).trim_start_matches('.') {
             "" => Ok(0),
             digits => digits.parse::<i64>().map_err(|_| {
                 format!("Error parsing version segment: strconv.ParseInt: parsing \"{digits}\": value out of range")
             }),
+        }
         };
         Ok(Version {
             major: number(1)?,
@@ -142,7 +143,14 @@ impl Version {
 
     /// The next version of some kind: without prerelease and metadata, under the same prefix.
     fn next(&self, major: i64, minor: i64, patch: i64) -> Value {
-        self.renamed(Version { major, minor, patch, pre: String::new(), metadata: String::new(), ..self.clone() })
+        self.renamed(Version {
+            major,
+            minor,
+            patch,
+            pre: String::new(),
+            metadata: String::new(),
+            ..self.clone()
+        })
     }
 
     fn renamed(&self, mut next: Version) -> Value {
@@ -155,9 +163,9 @@ impl Version {
         let get = |value: Value| Some(Function::new(Vec::new(), move |_, _| Ok(value.clone())));
         let pointer = || vec![Type::pointer(version_type())];
         let other = |v: &Value| {
-            v.pointee().and_then(Version::from_value).ok_or_else(|| {
-                Fail::text("runtime error: invalid memory address or nil pointer dereference")
-            })
+            v.pointee()
+                .and_then(Version::from_value)
+                .ok_or_else(|| Fail::text("runtime error: invalid memory address or nil pointer dereference"))
         };
         match name {
             "Major" => get(Value::int64(self.major)),
@@ -240,7 +248,13 @@ fn compare_part(a: &str, b: &str) -> Ordering {
         (Ok(_), Err(_)) => Ordering::Less,
         (Err(_), Ok(_)) => Ordering::Greater,
         // Different texts of the same number, such as 1 and 01: never equal.
-        (Ok(x), Ok(y)) => if x > y { Ordering::Greater } else { Ordering::Less },
+        (Ok(x), Ok(y)) => {
+            if x > y {
+                Ordering::Greater
+            } else {
+                Ordering::Less
+            }
+        }
     }
 }
 
@@ -307,9 +321,7 @@ impl Constraint {
             ">=" | "=>" => order.is_ge(),
             "<" if !self.dirty => order.is_lt(),
             "<=" | "=<" if !self.dirty => order.is_le(),
-            "<" | "<=" | "=<" => {
-                v.major <= own.major && (v.minor <= own.minor || self.minor_dirty)
-            }
+            "<" | "<=" | "=<" => v.major <= own.major && (v.minor <= own.minor || self.minor_dirty),
             "^" => order.is_ge() && v.major == own.major,
             "~" | "~>" => self.tilde(v),
             _ if self.dirty => self.tilde(v),

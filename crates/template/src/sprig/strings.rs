@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Answer, anys, number, strings_of, strslice, strval, text};
-use crate::call::{Context, Function, Functions};
+use crate::call::{Context, Functions};
 use crate::error::Fail;
 use crate::printf;
 use crate::quote::quote;
@@ -12,58 +12,72 @@ use crate::types::Type;
 use crate::value::Value;
 
 pub(super) fn install(f: &mut Functions) {
-    let int_str = || vec![Type::int(), Type::string()];
-    f.insert("hello", Function::new(Vec::new(), |_, _| Ok(Value::str("Hello!"))));
+    f.fixed("hello", Vec::new(), |_, _| Ok(Value::str("Hello!")));
     let map = |f: &mut Functions, name: &str, body: fn(&[u8]) -> Vec<u8>| {
-        f.insert(name, Function::new(strings_of(1), move |_, a| Ok(Value::str(body(text(&a[0]))))));
+        f.fixed(name, strings_of(1), move |_, a| Ok(Value::str(body(text(&a[0])))));
     };
     map(f, "trim", |s| utf8::trim_space(s).to_vec());
     map(f, "upper", utf8::upper);
     map(f, "lower", utf8::lower);
     map(f, "title", title);
     map(f, "nospace", nospace);
+    trimming(f);
+    searching(f);
+    layout(f);
+    pieces(f);
+}
+
+fn trimming(f: &mut Functions) {
     for name in ["trimAll", "trimall"] {
-        f.insert(name, Function::new(strings_of(2), |_, a| Ok(Value::str(trim_all(text(&a[0]), text(&a[1]))))));
+        f.fixed(name, strings_of(2), |_, a| Ok(Value::str(trim_all(text(&a[0]), text(&a[1])))));
     }
-    f.insert("trimSuffix", Function::new(strings_of(2), |_, a| {
+    f.fixed("trimSuffix", strings_of(2), |_, a| {
         let s = text(&a[1]);
         Ok(Value::str(s.strip_suffix(text(&a[0])).unwrap_or(s)))
-    }));
-    f.insert("trimPrefix", Function::new(strings_of(2), |_, a| {
+    });
+    f.fixed("trimPrefix", strings_of(2), |_, a| {
         let s = text(&a[1]);
         Ok(Value::str(s.strip_prefix(text(&a[0])).unwrap_or(s)))
-    }));
-    f.insert("contains", Function::new(strings_of(2), |_, a| {
+    });
+}
+
+fn searching(f: &mut Functions) {
+    f.fixed("contains", strings_of(2), |_, a| {
         Ok(Value::bool(utf8::find(text(&a[1]), text(&a[0])).is_some()))
-    }));
-    f.insert("hasPrefix", Function::new(strings_of(2), |_, a| Ok(Value::bool(text(&a[1]).starts_with(text(&a[0]))))));
-    f.insert("hasSuffix", Function::new(strings_of(2), |_, a| Ok(Value::bool(text(&a[1]).ends_with(text(&a[0]))))));
-    f.insert("replace", Function::new(strings_of(3), |c, a| {
+    });
+    f.fixed("hasPrefix", strings_of(2), |_, a| Ok(Value::bool(text(&a[1]).starts_with(text(&a[0])))));
+    f.fixed("hasSuffix", strings_of(2), |_, a| Ok(Value::bool(text(&a[1]).ends_with(text(&a[0])))));
+    f.fixed("replace", strings_of(3), |c, a| {
         Ok(Value::str(replace(text(&a[2]), text(&a[0]), text(&a[1]), c)?))
-    }));
-    f.insert("repeat", Function::new(int_str(), repeat));
-    f.insert("trunc", Function::new(int_str(), trunc));
-    f.insert("substr", Function::new(vec![Type::int(), Type::int(), Type::string()], substr));
-    f.insert("indent", Function::new(int_str(), |c, a| Ok(Value::str(indent(number(&a[0]), text(&a[1]), c)?))));
-    f.insert("nindent", Function::new(int_str(), |c, a| {
+    });
+}
+
+fn layout(f: &mut Functions) {
+    let int_str = || vec![Type::int(), Type::string()];
+    f.fixed("repeat", int_str(), repeat);
+    f.fixed("trunc", int_str(), trunc);
+    f.fixed("substr", vec![Type::int(), Type::int(), Type::string()], substr);
+    f.fixed("indent", int_str(), |c, a| Ok(Value::str(indent(number(&a[0]), text(&a[1]), c)?)));
+    f.fixed("nindent", int_str(), |c, a| {
         Ok(Value::str([b"\n", indent(number(&a[0]), text(&a[1]), c)?.as_slice()].concat()))
-    }));
-    f.insert("plural", Function::new(vec![Type::string(), Type::string(), Type::int()], |_, a| {
+    });
+    f.fixed("plural", vec![Type::string(), Type::string(), Type::int()], |_, a| {
         Ok(a[usize::from(number(&a[2]) != 1)].clone())
-    }));
-    f.insert("quote", Function::variadic(anys(1), quoted));
-    f.insert("squote", Function::variadic(anys(1), squoted));
-    f.insert("cat", Function::variadic(anys(1), cat));
-    f.insert("toString", Function::new(anys(1), |c, a| Ok(Value::str(strval(&a[0], c)?))));
-    f.insert("toStrings", Function::new(anys(1), |c, a| Ok(Value::strings(strslice(&a[0], c)?))));
-    f.insert("join", Function::new(vec![Type::string(), Type::any()], join));
-    f.insert("split", Function::new(strings_of(2), |c, a| Ok(numbered(split(text(&a[1]), text(&a[0]), -1, c)?))));
-    f.insert("splitn", Function::new(vec![Type::string(), Type::int(), Type::string()], |c, a| {
+    });
+    f.variadic("quote", anys(1), quoted);
+    f.variadic("squote", anys(1), squoted);
+    f.variadic("cat", anys(1), cat);
+}
+
+fn pieces(f: &mut Functions) {
+    f.fixed("toString", anys(1), |c, a| Ok(Value::str(strval(&a[0], c)?)));
+    f.fixed("toStrings", anys(1), |c, a| Ok(Value::strings(strslice(&a[0], c)?)));
+    f.fixed("join", vec![Type::string(), Type::any()], join);
+    f.fixed("split", strings_of(2), |c, a| Ok(numbered(split(text(&a[1]), text(&a[0]), -1, c)?)));
+    f.fixed("splitn", vec![Type::string(), Type::int(), Type::string()], |c, a| {
         Ok(numbered(split(text(&a[2]), text(&a[0]), number(&a[1]), c)?))
-    }));
-    f.insert("splitList", Function::new(strings_of(2), |c, a| {
-        Ok(Value::strings(split(text(&a[1]), text(&a[0]), -1, c)?))
-    }));
+    });
+    f.fixed("splitList", strings_of(2), |c, a| Ok(Value::strings(split(text(&a[1]), text(&a[0]), -1, c)?)));
 }
 
 /// `goutils.DeleteWhiteSpace`, which takes every byte for a Latin-1 letter once there is white space.
@@ -155,7 +169,9 @@ fn substr(_: &Context<'_>, a: &[Value]) -> Answer {
         return Err(Fail::text(format!("runtime error: slice bounds out of range [:{to}]")));
     }
     if to > len {
-        return Err(Fail::text(format!("runtime error: slice bounds out of range [:{to}] with length {len}")));
+        return Err(Fail::text(format!(
+            "runtime error: slice bounds out of range [:{to}] with length {len}"
+        )));
     }
     if from > to {
         return Err(Fail::text(format!("runtime error: slice bounds out of range [{from}:{to}]")));
@@ -235,8 +251,9 @@ pub(super) fn split(s: &[u8], sep: &[u8], n: i64, c: &Context<'_>) -> Result<Vec
 
 /// `{_0: …, _1: …}`
 fn numbered(parts: Vec<Vec<u8>>) -> Value {
-    let entries = parts.into_iter().enumerate().map(|(i, part)| {
-        (Value::str(format!("_{i}")), Value::go_str(Arc::from(part)))
-    });
+    let entries = parts
+        .into_iter()
+        .enumerate()
+        .map(|(i, part)| (Value::str(format!("_{i}")), Value::go_str(Arc::from(part))));
     Value::map_of(Type::string_map(), entries)
 }

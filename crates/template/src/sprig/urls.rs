@@ -3,15 +3,15 @@
 use std::fmt::Write as _;
 
 use super::{Answer, strings_of, text};
-use crate::call::{Context, Function, Functions};
+use crate::call::{Context, Functions};
 use crate::error::Fail;
 use crate::quote::quote;
 use crate::types::{Kind, Type};
 use crate::value::Value;
 
 pub(super) fn install(f: &mut Functions) {
-    f.insert("urlParse", Function::new(strings_of(1), parse_to_dict));
-    f.insert("urlJoin", Function::new(vec![Type::dict()], join));
+    f.fixed("urlParse", strings_of(1), parse_to_dict);
+    f.fixed("urlJoin", vec![Type::dict()], join);
 }
 
 /// Where in a URL a text stands: decides which bytes are escaped.
@@ -45,8 +45,8 @@ fn must_escape(b: u8, place: Place) -> bool {
     }
     let host = matches!(place, Place::Host | Place::Zone);
     match b {
-        b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'[' | b']' | b'<'
-        | b'>' | b'"'
+        b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'[' | b']'
+        | b'<' | b'>' | b'"'
             if host =>
         {
             false
@@ -132,7 +132,8 @@ fn scheme(s: &[u8]) -> Result<(&[u8], &[u8]), String> {
 impl Url {
     fn parse(text: &[u8]) -> Result<Url, String> {
         let (before, fragment) = cut(text, b'#');
-        let mut url = Url::parse_before_fragment(before).map_err(|e| format!("parse {}: {e}", quote(before)))?;
+        let mut url =
+            Url::parse_before_fragment(before).map_err(|e| format!("parse {}: {e}", quote(before)))?;
         if let Some(fragment) = fragment {
             url.fragment =
                 unescape(fragment, Place::Fragment).map_err(|e| format!("parse {}: {e}", quote(text)))?;
@@ -189,9 +190,7 @@ impl Url {
         self.host = host(&s[at.map_or(0, |i| i + 1)..])?;
         let Some(at) = at else { return Ok(()) };
         let info = &s[..at];
-        let allowed = |b: &u8| {
-            b.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=%@".contains(b)
-        };
+        let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=%@".contains(b);
         if !info.iter().all(allowed) {
             return Err("net/url: invalid userinfo".to_owned());
         }
@@ -245,7 +244,7 @@ impl Url {
 
     fn write_hierarchy(&self, out: &mut Vec<u8>) {
         let named = !self.host.is_empty() || self.user.is_some();
-        if (!self.scheme.is_empty() || named) && !(self.omit_host && !named) {
+        if named || !self.scheme.is_empty() && !self.omit_host {
             if named || !self.path.is_empty() {
                 out.extend_from_slice(b"//");
             }
@@ -272,7 +271,8 @@ impl Url {
 
 /// Host and port, checked and unescaped.
 fn host(s: &[u8]) -> Result<Vec<u8>, String> {
-    let port_ok = |port: &[u8]| port.is_empty() || port[0] == b':' && port[1..].iter().all(u8::is_ascii_digit);
+    let port_ok =
+        |port: &[u8]| port.is_empty() || port[0] == b':' && port[1..].iter().all(u8::is_ascii_digit);
     let bad_port = |port: &[u8]| format!("invalid port {} after host", quote(port));
     match memchr::memrchr(b'[', s) {
         Some(0) => {
@@ -289,7 +289,8 @@ fn host(s: &[u8]) -> Result<Vec<u8>, String> {
                 None => unescape(name, Place::Host)?,
             };
             let address = plain.split(|b| *b == b'%').next().unwrap_or_default();
-            let address = std::str::from_utf8(address).ok().and_then(|a| a.parse::<std::net::Ipv6Addr>().ok());
+            let address =
+                std::str::from_utf8(address).ok().and_then(|a| a.parse::<std::net::Ipv6Addr>().ok());
             if address.is_none() {
                 return Err("invalid IP-literal".to_owned());
             }
@@ -330,7 +331,9 @@ fn join(_: &Context<'_>, a: &[Value]) -> Answer {
             }
             Some(value) => {
                 let kind = value.kind().name();
-                Err(Fail::text(format!("unable to parse {key} key, must be of type string, but {kind} found")))
+                Err(Fail::text(format!(
+                    "unable to parse {key} key, must be of type string, but {kind} found"
+                )))
             }
         }
     };

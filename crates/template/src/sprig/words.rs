@@ -1,14 +1,14 @@
 //! Words: abbreviations, initials, case styles, wrapping.
 
 use super::{Answer, number, strings_of, text};
-use crate::call::{Context, Function, Functions};
+use crate::call::{Context, Functions};
 use crate::text as utf8;
 use crate::types::Type;
 use crate::value::Value;
 
 pub(super) fn install(f: &mut Functions) {
     let map = |f: &mut Functions, name: &str, body: fn(&[u8]) -> Vec<u8>| {
-        f.insert(name, Function::new(strings_of(1), move |_, a| Ok(Value::str(body(text(&a[0]))))));
+        f.fixed(name, strings_of(1), move |_, a| Ok(Value::str(body(text(&a[0])))));
     };
     map(f, "untitle", untitle);
     map(f, "initials", initials);
@@ -17,14 +17,14 @@ pub(super) fn install(f: &mut Functions) {
     map(f, "kebabcase", |s| separated(s, '-'));
     map(f, "camelcase", camelcase);
     let int_str = || vec![Type::int(), Type::string()];
-    f.insert("abbrev", Function::new(int_str(), |_, a| Ok(Value::str(abbreviate(text(&a[1]), 0, number(&a[0]))))));
-    f.insert("abbrevboth", Function::new(vec![Type::int(), Type::int(), Type::string()], |_, a| {
+    f.fixed("abbrev", int_str(), |_, a| Ok(Value::str(abbreviate(text(&a[1]), 0, number(&a[0])))));
+    f.fixed("abbrevboth", vec![Type::int(), Type::int(), Type::string()], |_, a| {
         Ok(Value::str(abbreviate_both(text(&a[2]), number(&a[0]), number(&a[1]))))
-    }));
-    f.insert("wrap", Function::new(int_str(), |c, a| wrap(c, text(&a[1]), number(&a[0]), b"\n", false)));
-    f.insert("wrapWith", Function::new(vec![Type::int(), Type::string(), Type::string()], |c, a| {
+    });
+    f.fixed("wrap", int_str(), |c, a| wrap(c, text(&a[1]), number(&a[0]), b"\n", false));
+    f.fixed("wrapWith", vec![Type::int(), Type::string(), Type::string()], |c, a| {
         wrap(c, text(&a[2]), number(&a[0]), text(&a[1]), true)
-    }));
+    });
 }
 
 /// The first letter of every word small.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use cistern_template::{
-    Environment, Error, ErrorKind, Field, Function, Functions, Kind, MissingKey, Options, Template, Time, Type,
-    Value, World,
+    Environment, Error, ErrorKind, Field, Function, Functions, Kind, MissingKey, Options, Template, Time,
+    Type, Value, World,
 };
 use serde_json::Value as Json;
 
@@ -92,7 +92,8 @@ impl Suite {
         world.environment = Some(Arc::new(Variables(case.env.clone())));
         let options = Options::new(world).missing_key(case.missing_key);
         let data = self.fixture(&case.data);
-        let result = Template::parse("config", &case.template, functions).and_then(|t| t.render(&data, &options));
+        let result =
+            Template::parse("config", &case.template, functions).and_then(|t| t.render(&data, &options));
         case.judge(&result)
     }
 
@@ -128,9 +129,10 @@ impl Suite {
             },
             "bytes" => Value::bytes(decode(text("b64"))).retyped(&ty),
             "time" => Value::time(time(number)),
-            "slice" | "array" => {
-                Value::list_of(ty, json["v"].as_array().expect("items").iter().map(|v| self.value(v)).collect())
-            }
+            "slice" | "array" => Value::list_of(
+                ty,
+                json["v"].as_array().expect("items").iter().map(|v| self.value(v)).collect(),
+            ),
             "map" => {
                 let entries = json["v"].as_array().expect("entries").iter();
                 Value::map_of(ty, entries.map(|e| (self.value(&e[0]), self.value(&e[1]))))
@@ -189,7 +191,9 @@ fn types(json: &Json) -> HashMap<String, Type> {
         match decl["kind"].as_str().expect("a kind") {
             "struct" => types.insert(name.clone(), Type::open_structure(name)),
             "go-std" => None,
-            underlying => types.insert(name.clone(), Type::named(name, &type_named(underlying, &HashMap::new()))),
+            underlying => {
+                types.insert(name.clone(), Type::named(name, &type_named(underlying, &HashMap::new())))
+            }
         };
     }
     for (name, decl) in all {
@@ -245,8 +249,8 @@ fn type_named(name: &str, types: &HashMap<String, Type>) -> Type {
 fn basic_kind(name: &str) -> Kind {
     use Kind::*;
     [
-        Bool, Int, Int8, Int16, Int32, Int64, Uint, Uint8, Uint16, Uint32, Uint64, Float32, Float64, Complex128,
-        String,
+        Bool, Int, Int8, Int16, Int32, Int64, Uint, Uint8, Uint16, Uint32, Uint64, Float32, Float64,
+        Complex128, String,
     ]
     .into_iter()
     .find(|k| k.name() == name)
@@ -265,7 +269,8 @@ fn case(json: &Json) -> Case {
         let err = &json["err"];
         Want::Error {
             parse: err["stage"] == "parse",
-            key: (err["class"] == "undefined-key").then(|| err["kanister"].as_str().unwrap_or_default().to_owned()),
+            key: (err["class"] == "undefined-key")
+                .then(|| err["kanister"].as_str().unwrap_or_default().to_owned()),
             message: err["msg"].as_str().unwrap_or_default().to_owned(),
         }
     };
@@ -305,7 +310,11 @@ impl Case {
                 let out = String::from_utf8_lossy(out);
                 // Unanchored at the end: `$` means the end of the text here as in Go.
                 let matches = regex::Regex::new(pattern).expect("a pattern").is_match(&out);
-                if matches { Verdict::Output } else { Verdict::Failed(format!("ours {out:?}\n  Go's like {pattern}")) }
+                if matches {
+                    Verdict::Output
+                } else {
+                    Verdict::Failed(format!("ours {out:?}\n  Go's like {pattern}"))
+                }
             }
             (Want::Output(_) | Want::Pattern(_), Err(e)) => Verdict::Failed(format!("refused: {e}")),
             (Want::Error { message, .. }, Ok(out)) => {
