@@ -52,7 +52,7 @@ impl Context {
         let place = place(globals, &profile)?;
         let embedded = place.is_none();
         let location = match place {
-            Some(text) => parse_location(&text, &directories)?,
+            Some(text) => parse_location(&text)?,
             None => Location::Directory(directories.data.join("repository")),
         };
         Ok(Context {
@@ -130,7 +130,6 @@ impl Context {
 
 /// The user's directories.
 struct Directories {
-    home: Option<PathBuf>,
     config: PathBuf,
     data: PathBuf,
 }
@@ -146,7 +145,7 @@ impl Directories {
             found.ok_or_else(|| Failure::usage(format!("neither {name} nor HOME is set")))
         };
         let (config, data) = (below("XDG_CONFIG_HOME", ".config")?, below("XDG_DATA_HOME", ".local/share")?);
-        Ok(Directories { home, config, data })
+        Ok(Directories { config, data })
     }
 }
 
@@ -166,12 +165,12 @@ fn place(globals: &Globals, profile: &Profile) -> Result<Option<String>, Failure
 }
 
 /// A location as people write it: also a bare name of a directory, also with `~`.
-fn parse_location(text: &str, directories: &Directories) -> Result<Location, Failure> {
+pub fn parse_location(text: &str) -> Result<Location, Failure> {
     if text.is_empty() {
         return Err(Failure::usage("the location of the repository is empty"));
     }
-    if let (Some(rest), Some(home)) = (text.strip_prefix("~/"), &directories.home) {
-        return Ok(Location::Directory(home.join(rest)));
+    if let (Some(rest), Some(home)) = (text.strip_prefix("~/"), variable("HOME")) {
+        return Ok(Location::Directory(PathBuf::from(home).join(rest)));
     }
     if !text.contains("://") && text != "memory:" {
         return Ok(Location::Directory(text.into()));

@@ -8,6 +8,7 @@ use cistern_repo::Wrap;
 use cistern_stream::gzip::{HEADER_BYTES_MAX, Limits, Segment, Unwrapper, Verdict, looks_unwrappable};
 use cistern_stream::{Finding, Sniffer};
 use std::io::{Error, Read, Result};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -28,18 +29,26 @@ pub struct Seen {
     pub wrap: Option<Wrap>,
 }
 
-/// Where the [`Seen`] of a stream appears, once its end was read.
+/// What is known of a stream while it is read, and when its end was.
 #[derive(Clone, Default)]
-pub struct Outcome(Arc<Mutex<Option<Seen>>>);
+pub struct Outcome {
+    seen: Arc<Mutex<Option<Seen>>>,
+    content_bytes: Arc<AtomicU64>,
+}
 
 impl Outcome {
     /// What was seen; `None` if the end of the stream was never reached.
     pub fn take(&self) -> Option<Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Content that was read so far, in bytes.
+    pub fn content_bytes(&self) -> u64 {
+        self.content_bytes.load(Ordering::Relaxed)
     }
 
     fn set(&self, seen: Seen) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
     }
 }
 
@@ -153,6 +162,7 @@ impl Read for Intake {
         if let Some(sniffer) = &mut self.sniffer {
             sniffer.push(&buffer[..n]);
         }
+        self.outcome.content_bytes.fetch_add(n as u64, Ordering::Relaxed);
         Ok(n)
     }
 }

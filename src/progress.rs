@@ -46,12 +46,23 @@ impl Meter {
         self.sums.get(what)
     }
 
-    /// Shows a line on a terminal while `work` runs; nothing elsewhere. `expected_bytes` is the length the
-    /// stream probably has.
+    /// Shows a line on a terminal while `work` runs; nothing elsewhere. What the engine counts as `what`
+    /// tells how far the stream is, `expected_bytes` how long it probably is.
     pub async fn during<T>(
         &self,
         context: &Context,
         what: Counter,
+        expected_bytes: Option<u64>,
+        work: impl Future<Output = T>,
+    ) -> T {
+        self.during_stream(context, || self.get(what), expected_bytes, work).await
+    }
+
+    /// The same where `bytes` tells how far the stream is.
+    pub async fn during_stream<T>(
+        &self,
+        context: &Context,
+        bytes: impl Fn() -> u64,
         expected_bytes: Option<u64>,
         work: impl Future<Output = T>,
     ) -> T {
@@ -64,15 +75,14 @@ impl Meter {
         loop {
             tokio::select! {
                 done = &mut work => return done,
-                _ = ticks.tick() => line.draw(&self.line(what, expected_bytes)),
+                _ = ticks.tick() => line.draw(&progress_line(bytes(), self.secs(), self.known(), expected_bytes)),
             }
         }
     }
 
-    fn line(&self, what: Counter, expected_bytes: Option<u64>) -> String {
-        let bytes = self.get(what);
-        let (secs, duplicate) = (self.secs(), self.get(Counter::DuplicateBytes));
-        progress_line(bytes, secs, (what == Counter::ReadBytes).then_some(duplicate), expected_bytes)
+    /// Percent of the content looked at so far that was there already; `None` before any was.
+    fn known(&self) -> Option<u64> {
+        (self.get(Counter::DuplicateBytes) * 100).checked_div(self.get(Counter::ReadBytes))
     }
 }
 
@@ -80,9 +90,7 @@ impl Meter {
 fn progress_line(bytes: u64, secs: f64, known: Option<u64>, expected_bytes: Option<u64>) -> String {
     let rate = if secs > 0.0 { bytes as f64 / secs } else { 0.0 };
     let mut parts = vec![show::size(bytes), format!("{}/s", show::size(rate as u64))];
-    if let Some(known) = known.filter(|_| bytes > 0) {
-        parts.push(format!("{}% known", known * 100 / bytes));
-    }
+    parts.extend(known.map(|percent| format!("{percent}% known")));
     if let Some(left) = expected_bytes.and_then(|expected| expected.checked_sub(bytes)).filter(|_| rate > 1.0)
     {
         parts.push(format!("about {} left", show::duration(left as f64 / rate)));
@@ -96,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_line_tells_rate_and_time_left() {
-        let line = progress_line(100 << 20, 10.0, Some(50 << 20), Some(200 << 20));
+        let line = progress_line(100 << 20, 10.0, Some(50), Some(200 << 20));
         assert_eq!(line, "100 MiB  10.0 MiB/s  50% known  about 10 s left");
     }
 
@@ -104,6 +112,6 @@ mod tests {
     fn a_stream_longer_than_the_last_one_has_no_end_in_sight() {
         let line = progress_line(300 << 20, 10.0, None, Some(200 << 20));
         assert_eq!(line, "300 MiB  30.0 MiB/s");
-        assert_eq!(progress_line(0, 0.0, Some(0), Some(9)), "0 B  0 B/s");
+        assert_eq!(progress_line(0, 0.0, None, Some(9)), "0 B  0 B/s");
     }
 }

@@ -6,7 +6,7 @@ use crate::output::{Output, STDOUT, Wrapping};
 use crate::progress::Meter;
 use crate::report::SnapshotReport;
 use crate::show;
-use cistern_repo::{Counter, Repository, SnapshotInfo};
+use cistern_repo::{Counter, Repository, SnapshotInfo, select};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -51,7 +51,7 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
         );
     }
     let repository = context.repository().await?;
-    let snapshot = repository.find_snapshot(&args.snapshot).await?;
+    let snapshot = choose(&repository, &args.snapshot, context).await?;
     check_receipt(&args, &snapshot)?;
     let path = args.output.as_deref().unwrap_or(Path::new(STDOUT));
     let output = Output::open(path)?;
@@ -59,6 +59,22 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let wrapped = write(&repository, &snapshot, args.form, &output, &meter, context).await?;
     output.keep()?;
     report(&snapshot, wrapped, path, &meter, context)
+}
+
+/// The snapshot that is meant; says so when that is not the newest of its name.
+async fn choose(repository: &Repository, text: &str, context: &Context) -> Result<SnapshotInfo, Failure> {
+    let all = repository.snapshots().await?;
+    let chosen = select(&all, text).map_err(|why| {
+        Failure::new(Exit::NotFound, format!("cannot find `{}`: {why}", show::harmless(text)))
+    })?;
+    let newest = all.iter().rfind(|s| s.snapshot.name == text);
+    if let Some(newest) = newest.filter(|newest| newest.id != chosen.id) {
+        let why = newest.snapshot.suspect.as_deref().unwrap_or("it may be incomplete");
+        let text =
+            format!("Not the newest of this name, {}, which is suspect: {}", newest.id, show::harmless(why));
+        show::note(context, &text);
+    }
+    Ok(chosen.clone())
 }
 
 fn check_receipt(args: &Args, snapshot: &SnapshotInfo) -> Result<(), Failure> {

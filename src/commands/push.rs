@@ -11,9 +11,7 @@ use crate::progress::Meter;
 use crate::report::SnapshotReport;
 use crate::show;
 use crate::stdio::{StreamIn, stdin_is_file};
-use cistern_repo::{
-    Config, Content, Counter, Facts, Ingested, Push, PushOptions, Receipt, Repository, check_name,
-};
+use cistern_repo::{Config, Content, Facts, Ingested, Push, PushOptions, Receipt, Repository, check_name};
 use cistern_stream::{Completeness, Finding};
 use serde::Serialize;
 use std::ffi::OsString;
@@ -153,7 +151,7 @@ async fn take_in(
     let (intake, outcome) = Intake::new(source, unwrap);
     let expected = push.previous().map(|previous| previous.snapshot.raw_bytes);
     let ingest = push.ingest(Box::new(intake), meter.clone());
-    let ingested = meter.during(context, Counter::ReadBytes, expected, ingest).await;
+    let ingested = meter.during_stream(context, || outcome.content_bytes(), expected, ingest).await;
     let producer = producers.as_ref().map(Producers::names);
     match (ingested, producers) {
         (Ok(ingested), producers) => {

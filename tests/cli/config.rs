@@ -28,7 +28,7 @@ fn mistakes_are_shown_with_their_line() {
     for (text, line, told) in [
         ("[profiles.a]\nrepository = 'x'\nrepositry = 'y'\n", "line 3", "repositry"),
         ("\n[profiles.a.store]\nregion = 'x'\nregoin = 'y'\n", "line 4", "regoin"),
-        ("[profiles.a.store]\nretry_secs = 'soon'\n", "line 2", "integer"),
+        ("[profiles.a.store]\nretry_secs = 'soon'\n", "line 2", "expected u64"),
         ("[profiles.a\n", "line 1", ""),
         ("[profiles.a.store]\n\nsecret_access_key = 'hunter2'\n", "line 3", "is a secret"),
         ("[profiles.a]\nkey_file = 'hunter2\n", "line 2", ""),

@@ -94,8 +94,10 @@ impl Ran {
         serde_json::from_slice(&self.out).unwrap_or_else(|e| panic!("no JSON ({e}): {self:?}"))
     }
 
+    /// The last line of standard error.
     pub fn json_error(&self) -> serde_json::Value {
-        serde_json::from_str(self.err.trim()).unwrap_or_else(|e| panic!("no JSON ({e}): {self:?}"))
+        serde_json::from_str(self.err.lines().last().unwrap_or_default())
+            .unwrap_or_else(|e| panic!("no JSON ({e}): {self:?}"))
     }
 }
 

@@ -9,10 +9,10 @@ fn a_program_and_a_pipeline_are_stored() {
     assert_eq!(report["producer"], "seq");
     assert_eq!(home.pull("db"), b"1\n2\n3\n4\n5\n");
     let report = home
-        .ok(&["push", "db", "--json", "--exec", "seq 5", "--then", "tac", "--then", "head -2"], b"")
+        .ok(&["push", "tail", "--json", "--exec", "seq 5", "--then", "tac", "--then", "head -2"], b"")
         .json();
     assert_eq!(report["producer"], "seq | tac | head");
-    assert_eq!(home.pull("db"), b"5\n4\n");
+    assert_eq!(home.pull("tail"), b"5\n4\n");
 }
 
 #[test]

@@ -133,3 +133,13 @@ fn the_report_goes_where_the_data_does_not() {
     let quiet = home.ok(&["pull", "db", "-q"], b"");
     assert_eq!(quiet.err, "");
 }
+
+#[test]
+fn it_is_said_when_the_newest_is_passed_over() {
+    let home = Home::new();
+    home.ok(&["push", "db"], &noise(10_000));
+    let small = home.ok(&["push", "db", "--json"], b"almost nothing").json();
+    let ran = home.ok(&["pull", "db"], b"");
+    assert!(ran.out == noise(10_000), "the newest good one");
+    assert!(ran.err.contains(small["id"].as_str().unwrap()) && ran.err.contains("suspect"), "{}", ran.err);
+}

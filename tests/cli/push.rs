@@ -99,13 +99,13 @@ fn gzip_stays_where_it_should() {
     // A file keeps its bytes unless it is said otherwise.
     let path = home.path("dump.gz");
     std::fs::File::create(&path).and_then(|mut f| std::io::Write::write_all(&mut f, &wrapped)).unwrap();
-    for (args, expected) in
-        [(&["push", "file"][..], &wrapped[..]), (&["push", "file", "--unwrap=auto"], b"content\n")]
+    for (name, flags, expected) in
+        [("kept", &[][..], wrapped.as_slice()), ("unwrapped", &["--unwrap=auto"], b"content\n")]
     {
-        let mut command = home.command(args);
+        let mut command = home.command(&[&["push", name], flags].concat());
         command.stdin(std::fs::File::open(&path).unwrap()).stderr(Stdio::null());
         assert!(command.status().unwrap().success());
-        assert_eq!(home.pull("file"), expected, "{args:?}");
+        assert_eq!(home.pull(name), expected, "{flags:?}");
     }
 }
 

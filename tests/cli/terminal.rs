@@ -1,18 +1,23 @@
 //! What happens on a terminal and only there. `script` (bsdutils) provides one.
 
 use crate::home::*;
-use std::process::Command;
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Stdio};
 
 /// Runs a shell line on a terminal; what the terminal showed is in `out`.
-fn on_terminal(home: &Home, line: &str, typed: &[u8]) -> Ran {
+pub fn on_terminal(home: &Home, line: &str, typed: &[u8]) -> Ran {
+    run(terminal(home, line), typed)
+}
+
+fn terminal(home: &Home, line: &str) -> Command {
     let mut command = Command::new("script");
     home.furnish(&mut command);
     command.env("CISTERN", CISTERN).env("TERM", "xterm").env("SHELL", "/bin/sh");
-    command.args(["--quiet", "--return", "--echo", "never", "--command", line, "/dev/null"]);
-    run(command, typed)
+    command.args(["--quiet", "--return", "--command", line, "/dev/null"]);
+    command
 }
 
-fn shown(ran: &Ran) -> String {
+pub fn shown(ran: &Ran) -> String {
     String::from_utf8_lossy(&ran.out).into_owned()
 }
 
@@ -57,10 +62,19 @@ fn a_passphrase_is_asked_for_and_not_shown() {
     home.write("pass", "correct horse battery");
     home.ok(&["init", "--repo", "repo", "--passphrase-file", "pass"], b"");
     home.ok(&["push", "db", "--repo", "repo", "--passphrase-file", "pass"], b"content");
-    // The echo that is tested is the terminal's own, which it would do at once; the wait lets it be turned off.
-    let line = "(sleep 1; echo; ) >/dev/null; $CISTERN pull db --repo repo -o restored";
-    let ran = on_terminal(&home, line, b"correct horse battery\n");
-    assert_eq!(ran.code, Some(0), "{}", shown(&ran));
-    assert!(shown(&ran).contains("Passphrase of"), "{}", shown(&ran));
+    let mut command = terminal(&home, "$CISTERN pull db --repo repo -o restored");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut out = child.stdout.take().unwrap();
+    let mut text = Vec::new();
+    while !text.ends_with(b"Passphrase of repo: ") {
+        let mut byte = [0];
+        assert_eq!(out.read(&mut byte).unwrap(), 1, "it asks: {}", String::from_utf8_lossy(&text));
+        text.extend(byte);
+    }
+    child.stdin.as_mut().unwrap().write_all(b"correct horse battery\n").unwrap();
+    out.read_to_end(&mut text).unwrap();
+    let text = String::from_utf8_lossy(&text);
+    assert!(child.wait().unwrap().success(), "{text}");
+    assert!(!text.contains("horse"), "{text}");
     assert_eq!(std::fs::read(home.path("restored")).unwrap(), b"content");
 }
