@@ -156,7 +156,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Optimize(args) => optimize::run(args, &context.await?).await,
         Command::Key(args) => key::run(args, &context.await?).await,
         Command::Doctor(args) => doctor::run(args, &context.await?).await,
-        Command::Benchmark(args) => benchmark::run(args, &context.await?).await,
+        Command::Benchmark(args) => benchmark::run(args, &globals, &context.await?).await,
         Command::Completions(args) => completions::run(args),
         Command::Man => man::run(),
     }

@@ -7,6 +7,7 @@ mod rows;
 mod stages;
 mod trips;
 
+use crate::cli::Globals;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::show;
@@ -55,14 +56,18 @@ impl Serialize for StageTable {
 }
 
 /// Measures and tells.
-pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
+pub async fn run(args: Args, globals: &Globals, context: &Context) -> Result<(), Failure> {
     let (size, data) = (args.size.max(1), args.data.clone());
     let stages = tokio::task::spawn_blocking(move || measure_stages(data.as_deref(), size));
     let stages = stages.await.map_err(|e| Failure::other(format!("cannot measure: {e}")))??;
     if args.stages {
         return show::json(&stages);
     }
-    let (at, trips) = trips::measure(args.at.as_deref(), size, context).await?;
+    let at = match args.at {
+        Some(text) => Some(Context::new(&Globals { repo: Some(text), ..globals.clone() }).await?.location),
+        None => None,
+    };
+    let (at, trips) = trips::measure(at, size, context).await?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let report = Report { cores, stages, at, trips };
     if context.json { show::json(&report) } else { show::raw(text(&report).as_bytes()) }

@@ -33,28 +33,14 @@ fn factor(raw_bytes: u64, stored_bytes: u64) -> Option<f64> {
     (stored_bytes > 0).then(|| raw_bytes as f64 / stored_bytes as f64)
 }
 
-fn shown_factor(raw_bytes: u64, stored_bytes: u64) -> String {
-    factor(raw_bytes, stored_bytes).map_or_else(|| "-".to_owned(), |f| format!("{f:.1}x"))
-}
-
 fn text(stats: &Stats) -> String {
     let mut rows: Vec<Vec<String>> =
         stats.names.iter().map(|(name, sums)| row(&printable(name), sums)).collect();
     if stats.names.len() > 1 {
         rows.push(row("all", &total(stats)));
     }
-    let heads = [
-        "NAME",
-        ">SNAPSHOTS",
-        ">SIZE",
-        ">DUPLICATE",
-        ">DELTA",
-        ">STORED",
-        ">NEW",
-        ">STORED",
-        ">ADDED",
-        ">FACTOR",
-    ];
+    let heads =
+        ["NAME", ">SNAPSHOTS", ">SIZE", ">DUPLICATE", ">DELTA", ">STORED IN", ">NEW", ">STORED IN", ">ADDED"];
     let names = if rows.is_empty() { "no snapshots\n".to_owned() } else { show::table(&heads, &rows) };
     let kinds = [
         kind("whole chunks", stats.whole_chunks, stats.whole_record_bytes),
@@ -64,7 +50,8 @@ fn text(stats: &Stats) -> String {
         kind("index", stats.index_objects, stats.index_bytes),
     ];
     let kinds = show::table(&["STORED AS", ">COUNT", ">SIZE"], &kinds);
-    let factor = shown_factor(stats.raw_bytes, stats.pack_bytes);
+    let factor = factor(stats.raw_bytes, stats.pack_bytes);
+    let factor = factor.map_or_else(|| "nothing is stored".to_owned(), |f| format!("{f:.1}x"));
     format!(
         "{names}\n{kinds}\n{} of streams in {} of packs: {factor}\n{} in use, {} unused ({} packs condemned)\n\
          the index takes {} of memory in every push and pull\n",
@@ -90,7 +77,6 @@ fn row(name: &str, sums: &NameStats) -> Vec<String> {
         show::size(stored.new_bytes),
         show::size(stored.new_stored_bytes),
         show::size(added),
-        shown_factor(sums.raw_bytes, added),
     ]
 }
 

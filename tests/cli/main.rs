@@ -1,12 +1,23 @@
 //! `cistern` as people run it: the built binary, in a home of its own, one module per command.
 
+mod benchmark;
 mod config;
+mod copy;
+mod doctor;
+mod forget;
 mod home;
 mod init;
 mod interrupt;
 mod key;
+mod ls;
+mod marks;
 mod page;
 mod producer;
+mod prune;
 mod pull;
 mod push;
+mod roles;
+mod slots;
+mod stats;
 mod terminal;
+mod verify;

@@ -30,18 +30,22 @@ pub struct Trip {
 }
 
 /// Takes the trips in a repository made for them, and removes it; tells where it was.
-pub async fn measure(at: Option<&str>, size: u64, context: &Context) -> Result<(String, Vec<Trip>), Failure> {
+pub async fn measure(
+    at: Option<Location>,
+    size: u64,
+    context: &Context,
+) -> Result<(String, Vec<Trip>), Failure> {
     let (location, _removed_when_dropped) = place(at)?;
     let store = cistern_store::open(&location, context.store_options()).await?;
     let measured = trips(store.clone(), size).await;
     if matches!(location, Location::Bucket { .. }) {
         remove(&*store).await?;
     }
-    Ok((at.map_or_else(|| location.to_string(), str::to_owned), measured?))
+    Ok((location.to_string(), measured?))
 }
 
 /// A place of our own below the one that was named.
-fn place(at: Option<&str>) -> Result<(Location, Option<tempfile::TempDir>), Failure> {
+fn place(at: Option<Location>) -> Result<(Location, Option<tempfile::TempDir>), Failure> {
     let failed = |folder: &str, e: std::io::Error| {
         Failure::new(Exit::Other, format!("cannot make a directory in {folder}: {e}"))
     };
@@ -51,18 +55,16 @@ fn place(at: Option<&str>) -> Result<(Location, Option<tempfile::TempDir>), Fail
             .prefix(prefix)
             .tempdir()
             .map_err(|e| failed("the temporary directory", e)),
-        Some(text) => match text.parse::<Location>()? {
-            Location::Bucket { cloud, bucket, prefix: above } => {
-                let own = format!("{prefix}{}", hex::encode(World::real().random::<8>()));
-                let prefix = if above.is_empty() { own } else { format!("{above}/{own}") };
-                return Ok((Location::Bucket { cloud, bucket, prefix }, None));
-            }
-            Location::Memory => return Ok((Location::Memory, None)),
-            Location::Directory(path) => tempfile::Builder::new()
-                .prefix(prefix)
-                .tempdir_in(&path)
-                .map_err(|e| failed(&path.display().to_string(), e)),
-        },
+        Some(Location::Directory(path)) => tempfile::Builder::new()
+            .prefix(prefix)
+            .tempdir_in(&path)
+            .map_err(|e| failed(&path.display().to_string(), e)),
+        Some(Location::Bucket { cloud, bucket, prefix: above }) => {
+            let own = format!("{prefix}{}", hex::encode(World::real().random::<8>()));
+            let prefix = if above.is_empty() { own } else { format!("{above}/{own}") };
+            return Ok((Location::Bucket { cloud, bucket, prefix }, None));
+        }
+        Some(Location::Memory) => return Ok((Location::Memory, None)),
     }?;
     Ok((Location::Directory(made.path().to_owned()), Some(made)))
 }
