@@ -174,7 +174,7 @@ impl<'t> Exec<'t, '_> {
         if receiver.iface && is_nil {
             return self.fail(format!("nil pointer evaluating {type_name}.{name}"));
         }
-        if let Some(method) = methods::find(&receiver.value, name) {
+        if let Some(method) = methods::find(&receiver.value, name, from.value.kind() == Kind::Pointer) {
             return self.call(dot, &method, At::Expr(expr), name, args, last);
         }
         let has_args = args.len() > 1 || last.is_some();

@@ -25,8 +25,9 @@ fn duration(nanos: i64) -> Value {
     Value::int_of(Type::duration(), nanos)
 }
 
-/// A method of the value, or of a struct embedded in it.
-pub(crate) fn find(value: &Value, name: &str) -> Option<Function> {
+/// A method of the value, or of a struct embedded in it. Methods that Go defines on pointers are
+/// found only when the value was reached through one.
+pub(crate) fn find(value: &Value, name: &str, through_pointer: bool) -> Option<Function> {
     match &value.data {
         Data::Time(t) => return time_method(t.clone(), name),
         Data::Int(i) => return int_method(value, *i, name),
@@ -37,9 +38,9 @@ pub(crate) fn find(value: &Value, name: &str) -> Option<Function> {
         _ => return None,
     }
     if let Some(version) = Version::from_value(value) {
-        return version.method(name);
+        return version.method(name).filter(|_| through_pointer || Version::VALUE_METHODS.contains(&name));
     }
-    embedded(value).find_map(|inner| find(inner, name))
+    embedded(value).find_map(|inner| find(inner, name, through_pointer))
 }
 
 /// The values of a struct's embedded fields.

@@ -159,6 +159,10 @@ impl Version {
         next.to_value()
     }
 
+    /// The methods that Go defines on the version itself rather than on a pointer to it.
+    pub(crate) const VALUE_METHODS: [&'static str; 5] =
+        ["IncMajor", "IncMinor", "IncPatch", "SetPrerelease", "SetMetadata"];
+
     pub(crate) fn method(self, name: &str) -> Option<Function> {
         let get = |value: Value| Some(Function::new(Vec::new(), move |_, _| Ok(value.clone())));
         let pointer = || vec![Type::pointer(version_type())];
