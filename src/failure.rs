@@ -155,7 +155,7 @@ impl From<cistern_repo::Error> for Failure {
         use cistern_repo::ErrorKind as Kind;
         let (exit, hint) = match error.kind {
             Kind::Retry => (Exit::Temporary, Some("run it again; what was stored so far is used")),
-            Kind::Damaged => (Exit::Damaged, Some("`cistern verify --read-data` tells how far it goes")),
+            Kind::Damaged => (Exit::Damaged, Some("`cistern verify --level 2` tells how far it goes")),
             Kind::WrongKey => {
                 (Exit::Denied, Some("give this repository's key: --key-file, CISTERN_KEY or a passphrase"))
             }
