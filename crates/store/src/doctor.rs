@@ -424,3 +424,66 @@ fn shown(time: Duration) -> String {
         format!("{:.1} s", time.as_secs_f64())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Entry;
+    use async_trait::async_trait;
+    use futures::StreamExt as _;
+    use futures::stream::{self, BoxStream};
+    use std::ops::Range;
+
+    /// A store that overwrites, hides what it holds, and returns the wrong bytes.
+    struct Lying(MemStore);
+
+    #[async_trait]
+    impl Store for Lying {
+        async fn put_new(&self, key: &Key, parts: Vec<Bytes>) -> Result<(), Error> {
+            self.0.tamper(key, parts.concat().into());
+            Ok(())
+        }
+
+        async fn get(&self, key: &Key, size_max: u64) -> Result<Bytes, Error> {
+            self.0.get(key, size_max).await
+        }
+
+        async fn get_range(&self, key: &Key, range: Range<u64>) -> Result<Bytes, Error> {
+            self.0.get_range(key, 0..range.end - range.start).await
+        }
+
+        async fn head(&self, key: &Key) -> Result<Entry, Error> {
+            self.0.head(key).await
+        }
+
+        fn list(&self, _: &str) -> BoxStream<'_, Result<Entry, Error>> {
+            stream::empty().boxed()
+        }
+
+        async fn delete(&self, _: &Key) -> Result<(), Error> {
+            Ok(())
+        }
+
+        fn location(&self) -> String {
+            "lies:".to_owned()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_lie_is_found_good() {
+        let store: Arc<dyn Store> = Arc::new(Lying(MemStore::new()));
+        let probe = Probe {
+            stores: vec![store; WRITERS],
+            dir: "doctor/x".to_owned(),
+            began: Instant::now(),
+            now: SystemTime::UNIX_EPOCH,
+        };
+        assert_eq!(probe.read_after_write().await.verdict, Verdict::Good, "in this it does not lie");
+        assert_eq!(probe.clock().await.verdict, Verdict::Good, "nor in this");
+        assert_eq!(probe.create_if_absent().await.verdict, Verdict::Bad);
+        assert_eq!(probe.racing_writers().await.verdict, Verdict::Bad);
+        assert_eq!(probe.list_after_write().await.verdict, Verdict::Bad);
+        assert_eq!(probe.range_read().await.verdict, Verdict::Bad);
+        assert_eq!(probe.delete().await.verdict, Verdict::Limited);
+    }
+}
