@@ -25,6 +25,8 @@ pub(crate) fn translate(pattern: &str) -> Result<Translated, String> {
         out: String::with_capacity(pattern.len() * 2),
         names: vec![None],
         open: 0,
+        weights: vec![0],
+        weight: 1,
         atom: false,
         repeated: None,
         quoting: false,
@@ -43,6 +45,10 @@ struct Translator<'p> {
     out: String,
     names: Vec<Option<String>>,
     open: usize,
+    /// How often the largest part of each open group is repeated, the whole pattern first.
+    weights: Vec<u64>,
+    /// The same for what was read last.
+    weight: u64,
     /// Something stands here that can be repeated.
     atom: bool,
     /// … and it is repeated already, by what begins here.
@@ -85,14 +91,26 @@ impl<'p> Translator<'p> {
 
     fn push_atom(&mut self, text: &str) {
         self.out.push_str(text);
+        self.is_atom(1);
+    }
+
+    /// What was just written can be repeated, and holds something that is repeated this often.
+    fn is_atom(&mut self, weight: u64) {
         self.atom = true;
         self.repeated = None;
+        self.weigh(weight);
+    }
+
+    fn weigh(&mut self, weight: u64) {
+        self.weight = weight;
+        if let Some(group) = self.weights.last_mut() {
+            *group = weight.max(*group);
+        }
     }
 
     fn push_char(&mut self, c: char) {
         literal(&mut self.out, c);
-        self.atom = true;
-        self.repeated = None;
+        self.is_atom(1);
     }
 
     fn step(&mut self) -> Result<(), String> {
@@ -113,7 +131,9 @@ impl<'p> Translator<'p> {
                     return Err(format!("unexpected ): `{before}`"));
                 }
                 self.open -= 1;
-                self.push_atom(")");
+                self.out.push(')');
+                let inside = self.weights.pop().unwrap_or(0);
+                self.is_atom(inside.max(1));
             }
             '|' => {
                 self.out.push('|');
@@ -137,6 +157,13 @@ impl<'p> Translator<'p> {
                         Some(most) => format!("{{{least},{most}}}"),
                     };
                     self.repetition(&count, before)?;
+                    // Go counts repetitions of repetitions together.
+                    let times = u64::from(bounded.unwrap_or(least)).max(1);
+                    let product = times.saturating_mul(self.weight);
+                    if product > u64::from(REPEAT_MAX) && (least >= 2 || bounded.is_some_and(|m| m >= 2)) {
+                        return Err(format!("invalid repeat count: `{written}`"));
+                    }
+                    self.weigh(product);
                 }
                 None => self.push_char('{'),
             },
@@ -168,6 +195,7 @@ impl<'p> Translator<'p> {
         self.repeated = None;
         if !self.eat("?") {
             self.out.push('(');
+            self.weights.push(0);
             self.names.push(None);
             return Ok(());
         }
@@ -179,6 +207,7 @@ impl<'p> Translator<'p> {
             }
             self.rest = rest;
             self.names.push(Some(name.to_owned()));
+            self.weights.push(0);
             self.out.push('(');
             return Ok(());
         }
@@ -191,26 +220,25 @@ impl<'p> Translator<'p> {
             let shown = &before[..before.len() - rest.len()];
             format!("invalid or unsupported Perl syntax: `{shown}`")
         };
-        let mut flags = String::new();
-        let mut seen_since_minus = true;
+        let (mut on, mut off) = (String::new(), String::new());
+        let mut minus = false;
         loop {
             match self.take().ok_or_else(|| format!("missing closing ): `{before}`"))? {
                 c @ ('i' | 'm' | 's' | 'U') => {
-                    seen_since_minus = true;
-                    if !flags.contains(c) {
-                        flags.push(c);
+                    on.retain(|f| f != c);
+                    off.retain(|f| f != c);
+                    if minus { off.push(c) } else { on.push(c) }
+                }
+                '-' if !minus => minus = true,
+                _ if minus && off.is_empty() => return Err(bad(self.rest)),
+                c @ (':' | ')') => {
+                    let dash = if off.is_empty() { "" } else { "-" };
+                    let flags = format!("{on}{dash}{off}");
+                    if c == ':' {
+                        let _ = write!(self.out, "(?{flags}:");
+                        self.weights.push(0);
+                        return Ok(());
                     }
-                }
-                '-' if !flags.contains('-') => {
-                    flags.push('-');
-                    seen_since_minus = false;
-                }
-                _ if !seen_since_minus => return Err(bad(self.rest)),
-                ':' => {
-                    let _ = write!(self.out, "(?{flags}:");
-                    return Ok(());
-                }
-                ')' => {
                     self.open -= 1;
                     if !flags.is_empty() {
                         let _ = write!(self.out, "(?{flags})");
@@ -320,14 +348,9 @@ impl<'p> Translator<'p> {
         };
         let width = before.len() - self.rest.len();
         let (name, flipped) = name.strip_prefix('^').map_or((name.as_str(), false), |n| (n, true));
-        let known = name.starts_with(|c: char| c.is_ascii_uppercase())
-            && name.chars().all(|c| c.is_ascii_alphabetic() || c == '_')
-            && regex_syntax::parse(&format!("\\p{{{name}}}")).is_ok();
-        if !known {
-            return Err(shown(width));
-        }
+        let class = known_class(name).ok_or_else(|| shown(width))?;
         let p = if negated == flipped { 'p' } else { 'P' };
-        Ok(Escape::Class(format!("\\{p}{{{name}}}")))
+        Ok(Escape::Class(format!("\\{p}{{{class}}}")))
     }
 
     /// A bracketed class. Go knows no nested classes and no set operations.
@@ -411,6 +434,26 @@ impl<'p> Translator<'p> {
     }
 }
 
+/// A Unicode class that Go knows, as the other syntax calls it: general categories by any of their names,
+/// scripts by their full names.
+fn known_class(name: &str) -> Option<String> {
+    /// Scripts whose full name is as long as the abbreviations that Go does not know.
+    const SHORT_SCRIPTS: [&str; 7] = ["ahom", "cham", "kawi", "lisu", "miao", "thai", "toto"];
+    let lower = name.to_ascii_lowercase();
+    let letters = |extra: &str| lower.chars().all(|c| c.is_ascii_lowercase() || extra.contains(c));
+    if matches!(lower.as_str(), "any" | "ascii" | "assigned") {
+        return Some(lower);
+    }
+    let parses = |class: &str| regex_syntax::parse(&format!("\\p{{{class}}}")).is_ok();
+    let category = format!("gc={lower}");
+    if letters(" _-") && !lower.starts_with("is") && parses(&category) {
+        return Some(category);
+    }
+    let script = format!("script={lower}");
+    let full_name = lower.len() != 4 || SHORT_SCRIPTS.contains(&lower.as_str());
+    (letters("_") && full_name && !lower.starts_with("is") && parses(&script)).then_some(script)
+}
+
 /// `3}`, `3,}` or `3,5}`: the counts and how long that is. `u32::MAX` means no upper bound.
 fn counts(s: &str) -> Option<(u32, Option<u32>, usize)> {
     let close = s.find('}')?;
@@ -465,5 +508,84 @@ impl<'h> Haystack<'h> {
             return &self.original[from..to];
         }
         &self.original[self.place(from)..self.place(to)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Haystack, translate};
+
+    /// Each pattern with Go's verdict: `None` accepts, otherwise the start of Go's complaint.
+    const VERDICTS: &[(&str, Option<&str>)] = &[
+        (r"\p{greek}", None),
+        (r"\p{lowercase letter}", None),
+        (r"\p{^lu}", None),
+        (r"\pl", None),
+        (r"\p{Alphabetic}", Some("invalid character class range")),
+        (r"\p{Grek}", Some("invalid character class range")),
+        (r"\p{White_Space}", Some("invalid character class range")),
+        (r"(a{30}){30}", None),
+        (r"(a{30}){34}", Some("invalid repeat count")),
+        (r"(a{2,}){600}", Some("invalid repeat count")),
+        (r"(a+){1000}", None),
+        (r"x{1001}", Some("invalid repeat count")),
+        (r"x{2,1}", Some("invalid repeat count")),
+        (r"(?i-i)a", None),
+        (r"(?i-)a", Some("invalid or unsupported Perl syntax")),
+        (r"(?x)a", Some("invalid or unsupported Perl syntax")),
+        (r"(?=a)", Some("invalid or unsupported Perl syntax")),
+        (r"a**", Some("invalid nested repetition operator: `**`")),
+        (r"a*?", None),
+        (r"*a", Some("missing argument to repetition operator: `*`")),
+        (r"a{,5}", None),
+        (r"[a&&b]", None),
+        (r"[[a]", None),
+        (r"[z-a]", Some("invalid character class range: `z-a`")),
+        (r"[[:foo:]]", Some("invalid character class range: `[:foo:]`")),
+        (r"[", Some("missing closing ]")),
+        (r"(", Some("missing closing )")),
+        (r")", Some("unexpected )")),
+        (r"\u0041", Some("invalid escape sequence")),
+        (r"\1", Some("invalid escape sequence")),
+        (r"\12", None),
+        (r"\Qa.b", None),
+        ("\\", Some("trailing backslash")),
+    ];
+
+    #[test]
+    fn accepts_what_go_accepts() {
+        for (pattern, want) in VERDICTS {
+            match (translate(pattern), want) {
+                (Ok(t), None) => {
+                    assert!(regex::Regex::new(&t.pattern).is_ok(), "{pattern} became {}", t.pattern)
+                }
+                (Err(e), Some(want)) => assert!(e.starts_with(want), "{pattern}: {e}"),
+                (got, want) => panic!("{pattern}: {:?}, Go {want:?}", got.map(|t| t.pattern)),
+            }
+        }
+    }
+
+    #[test]
+    fn means_what_go_means() {
+        let matches = |pattern: &str, text: &str| {
+            let translated = translate(pattern).expect("Go accepts it");
+            regex::Regex::new(&translated.pattern).expect("so does the crate").is_match(text)
+        };
+        assert!(!matches(r"^\d$", "٣"), "digits are ASCII");
+        assert!(!matches(r"^\w$", "é"), "words are ASCII");
+        assert!(matches(r"é\b", "éa") && !matches(r"\bé", " é"), "so are their boundaries");
+        assert!(matches(r"^a{,5}$", "a{,5}"), "braces that count nothing are themselves");
+        assert!(matches(r"^[a&&b]+$", "a&b"), "no set operations");
+        assert!(matches(r"^\101\Q.*\E$", "A.*"), "octal and quotation");
+        assert!(!matches(r"a$", "a\n"), "the end is the end");
+    }
+
+    #[test]
+    fn broken_bytes_match_as_replacement_characters() {
+        let haystack = Haystack::new(b"a\xff\xfeb\xc3\xa9");
+        assert_eq!(haystack.text, "a\u{FFFD}\u{FFFD}bé");
+        let second = haystack.text.match_indices('\u{FFFD}').nth(1).expect("two of them").0;
+        assert_eq!(haystack.bytes(second, second + 3), b"\xfe");
+        assert_eq!(haystack.bytes(second + 3, haystack.text.len()), "bé".as_bytes());
     }
 }

@@ -7,6 +7,10 @@ use crate::printf;
 use crate::types::Type;
 use crate::value::Value;
 
+#[cfg(feature = "certs")]
+pub(crate) mod certs;
+#[cfg(not(feature = "certs"))]
+#[path = "no_certs.rs"]
 pub(crate) mod certs;
 pub(crate) mod crypto;
 pub(crate) mod dates;
