@@ -180,3 +180,12 @@ fn table(decisions: &[Decision]) -> String {
 fn parse_zone(text: &str) -> Result<TimeZone, String> {
     TimeZone::get(text).map_err(|e| e.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn zones_are_known_on_a_machine_without_any() {
+        let bundled = jiff::tz::TimeZoneDatabase::bundled();
+        assert!(bundled.get("Asia/Tokyo").is_ok(), "an image of nothing but the program has no zones");
+    }
+}

@@ -3,6 +3,7 @@
 mod benchmark;
 mod config;
 mod copy;
+mod docs;
 mod doctor;
 mod forget;
 mod home;
