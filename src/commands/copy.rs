@@ -53,7 +53,8 @@ pub async fn run(args: Args, globals: &Globals, context: &Context) -> Result<(),
     Ok(())
 }
 
-/// The other repository: nothing that was said about the first counts for it, but the configuration file.
+/// The other repository. What was typed about the first does not count for it; the environment and the
+/// configuration file do, where nothing was typed.
 async fn other(args: &Args, globals: &Globals) -> Result<Repository, Failure> {
     let said = Globals {
         repo: args.to.clone(),
