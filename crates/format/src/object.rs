@@ -22,12 +22,12 @@ pub fn from_cbor<T: DeserializeOwned>(what: &'static str, body: &[u8]) -> Result
     ciborium::de::from_reader_with_recursion_limit(body, 64).map_err(|e| Damage::malformed(what, e))
 }
 
-/// `sessions/<id>`: a push that registered. Prune waits for it or refuses it.
+/// `sessions/<id>`: a writer that registered. Prune waits for it or refuses it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     /// Machine it runs on.
     pub host: String,
-    /// What it does: `push`, `copy`, `optimize`, `prune`.
+    /// What it does: `push`, `prune`, `optimize`, `repair`; `sign of life` in the later notes of a push.
     pub purpose: String,
     /// Writer's clock, milliseconds since 1970.
     pub started_ms: u64,

@@ -260,6 +260,28 @@ fn write_the_vectors() {
 }
 
 #[test]
+fn the_page_shows_every_vector() {
+    fn texts(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Object(fields) => fields.values().for_each(|v| texts(v, found)),
+            Value::Array(items) => items.iter().for_each(|v| texts(v, found)),
+            other => found.push(other.as_str().map_or_else(|| other.to_string(), str::to_owned)),
+        }
+    }
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/format.md");
+    let page = std::fs::read_to_string(page).expect("docs/format.md is part of the repository");
+    // Long values are broken into lines, numbers into groups of three.
+    let squeeze = |text: &str| text.split_whitespace().collect::<String>();
+    let page = squeeze(&page);
+    let mut values = Vec::new();
+    texts(&golden(), &mut values);
+    assert!(values.len() > 50, "there are as many vectors");
+    for value in values {
+        assert!(page.contains(&squeeze(&value)), "docs/format.md does not show {value}");
+    }
+}
+
+#[test]
 fn ids_in_the_vectors_are_what_the_engine_parses() {
     let golden = golden();
     let id: ChunkId = golden["record"]["chunk_id"].as_str().expect("a text").parse().expect("a chunk id");
