@@ -66,23 +66,47 @@ impl Meter {
         expected_bytes: Option<u64>,
         work: impl Future<Output = T>,
     ) -> T {
-        if context.quiet || context.json || !context.terminal.stderr {
-            return work.await;
-        }
-        let line = show::Moving::start();
-        let mut ticks = tokio::time::interval(DRAW);
-        tokio::pin!(work);
-        loop {
-            tokio::select! {
-                done = &mut work => return done,
-                _ = ticks.tick() => line.draw(&progress_line(bytes(), self.secs(), self.known(), expected_bytes)),
-            }
-        }
+        let line = || progress_line(bytes(), self.secs(), self.known(), expected_bytes);
+        moving(context, line, work).await
+    }
+
+    /// The same where packs are gone through, and no stream flows.
+    pub async fn during_packs<T>(&self, context: &Context, work: impl Future<Output = T>) -> T {
+        let line = || packs_line(self.get(Counter::Packs), self.get(Counter::PacksTotal), self.secs());
+        moving(context, line, work).await
     }
 
     /// Percent of the content looked at so far that was there already; `None` before any was.
     fn known(&self) -> Option<u64> {
         (self.get(Counter::DuplicateBytes) * 100).checked_div(self.get(Counter::ReadBytes))
+    }
+}
+
+/// Draws `line` again and again on a terminal while `work` runs; draws nothing elsewhere.
+async fn moving<T>(context: &Context, line: impl Fn() -> String, work: impl Future<Output = T>) -> T {
+    if context.quiet || context.json || !context.terminal.stderr {
+        return work.await;
+    }
+    let moving = show::Moving::start();
+    let mut ticks = tokio::time::interval(DRAW);
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            _ = ticks.tick() => moving.draw(&line()),
+        }
+    }
+}
+
+/// `12 of 340 packs  about 2 min 5 s left`
+fn packs_line(packs: u64, total: u64, secs: f64) -> String {
+    match (packs, total) {
+        (_, 0) => format!("reading snapshots and index  {}", show::duration(secs)),
+        (0, _) => format!("0 of {total} packs"),
+        _ => {
+            let left_secs = secs * total.saturating_sub(packs) as f64 / packs as f64;
+            format!("{packs} of {total} packs  about {} left", show::duration(left_secs))
+        }
     }
 }
 
@@ -106,6 +130,13 @@ mod tests {
     fn a_line_tells_rate_and_time_left() {
         let line = progress_line(100 << 20, 10.0, Some(50), Some(200 << 20));
         assert_eq!(line, "100 MiB  10.0 MiB/s  50% known  about 10 s left");
+    }
+
+    #[test]
+    fn packs_are_counted_down() {
+        assert_eq!(packs_line(0, 0, 1.0), "reading snapshots and index  1.0 s");
+        assert_eq!(packs_line(0, 40, 1.0), "0 of 40 packs");
+        assert_eq!(packs_line(10, 40, 20.0), "10 of 40 packs  about 1 min 0 s left");
     }
 
     #[test]

@@ -50,7 +50,8 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
         Some(Slice::Next(of)) => Some(repository.next_slice(level, of).await?),
     };
     let options = VerifyOptions { level, slice, name: args.name };
-    let report = repository.verify(&options, Meter::start(context)).await?;
+    let meter = Meter::start(context);
+    let report = meter.during_packs(context, repository.verify(&options, meter.clone())).await?;
     if context.json {
         show::json(&report)?;
     } else {

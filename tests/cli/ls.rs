@@ -114,7 +114,7 @@ fn show_tells_everything_to_people() {
         shown["id"].as_str().unwrap(),
         shown["receipt"].as_str().unwrap(),
         shown["format"].as_str().unwrap(),
-        "audit: case 7",
+        "held:           audit: case 7",
         "complete",
         "arrived as gzip",
     ] {

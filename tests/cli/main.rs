@@ -1,5 +1,7 @@
 //! `cistern` as people run it: the built binary, in a home of its own, one module per command.
 
+#![allow(clippy::disallowed_methods, reason = "a test that unwraps says where it failed")]
+
 mod benchmark;
 mod config;
 mod copy;

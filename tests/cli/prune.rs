@@ -132,6 +132,7 @@ fn chunks_stored_blindly_become_deltas() {
     assert!(preview["deltas"].as_u64().unwrap() > 0 && preview["dry_run"] == true, "{preview}");
     let report = home.ok(&["optimize", "--json"], b"").json();
     assert_eq!(report["deltas"], preview["deltas"]);
+    assert_eq!(home.ok(&["stats", "--json"], b"").json()["delta_chunks"], report["deltas"]);
     assert!(report["after_bytes"].as_u64() < report["before_bytes"].as_u64(), "{report}");
     assert_eq!(home.pull("db"), second.as_bytes());
 }
