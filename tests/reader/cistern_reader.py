@@ -12,7 +12,7 @@ What was wrapped in gzip comes out as its content. Needs the packages pynacl and
 import argparse
 import hmac
 import json
-import os
+import re
 import sys
 from collections import OrderedDict, defaultdict, namedtuple
 from pathlib import Path
@@ -34,6 +34,10 @@ BODY_BYTES_MAX = 256 << 20
 CHUNK_BYTES_MAX = 8 << 20
 # Plain bytes of bases kept in memory.
 BASES_BYTES_MAX = 256 << 20
+
+ULID = "[0-7][0-9A-HJKMNP-TV-Z]{25}"
+ULID_KEY = re.compile(f"[a-z]+/{ULID}")
+PACK_KEY = re.compile(rf"packs/([0-9a-f]{{2}})/\1[0-9a-f]{{38}}\.{ULID}")
 
 Row = namedtuple("Row", "pack offset length id raw_len codec kind session sealed base")
 
@@ -247,8 +251,11 @@ class Repository:
         return open_envelope(self.keys, letters, name, self.read(name))
 
     def names(self, prefix):
+        """Keys below a prefix; what fits no key of the format was not written by it."""
         found = (self.folder / prefix).rglob("*")
-        return sorted(str(path.relative_to(self.folder)) for path in found if path.is_file())
+        names = (path.relative_to(self.folder).as_posix() for path in found if path.is_file())
+        fits = PACK_KEY if prefix == "packs" else ULID_KEY
+        return sorted(name for name in names if fits.fullmatch(name))
 
     def snapshots(self):
         """Those that are neither refused nor forgotten, oldest first: id and body."""
