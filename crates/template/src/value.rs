@@ -438,6 +438,22 @@ impl Value {
         if let Data::Struct(fields) = &self.data { fields } else { &[] }
     }
 
+    /// A copy that shares no map with this value: what a template sets there, this value does not see.
+    #[must_use]
+    pub fn detached(&self) -> Value {
+        let data = match &self.data {
+            Data::List(Some(items)) => Data::List(Some(items.iter().map(Value::detached).collect())),
+            Data::Struct(fields) => Data::Struct(fields.iter().map(Value::detached).collect()),
+            Data::Pointer(Some(to)) => Data::Pointer(Some(Arc::new(to.detached()))),
+            Data::Map(Some(_)) => {
+                let entries = self.entries().into_iter().map(|(k, v)| (k, v.detached()));
+                return Value::map_of(self.ty.clone(), entries);
+            }
+            other => other.clone(),
+        };
+        Value::new(self.ty.clone(), data)
+    }
+
     /// This value under another type of the same kind.
     #[must_use]
     pub fn retyped(&self, ty: &Type) -> Value {

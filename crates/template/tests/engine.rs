@@ -205,6 +205,10 @@ fn sprig_has_its_150_functions_and_no_later_ones() {
 #[test]
 fn maps_are_shared_with_the_data() {
     let data = Value::dict([("d", Value::dict([("a", Value::int(1))]))]);
+    let apart = data.detached();
+    let out = render_with(r#"{{ $_ := set .d "b" 2 }}{{ .d }}"#, &apart, &options()).unwrap();
+    assert_eq!(out, "map[a:1 b:2]");
+    assert_eq!(render_with("{{ .d }}", &data, &options()).unwrap(), "map[a:1]");
     let out = render_with(r#"{{ $_ := set .d "b" 2 }}{{ .d }}"#, &data, &options()).unwrap();
     assert_eq!(out, "map[a:1 b:2]");
     assert_eq!(render_with("{{ .d }}", &data, &options()).unwrap(), "map[a:1 b:2]");
