@@ -122,8 +122,7 @@ impl std::io::Write for Out {
 async fn pull(repo: &Repository, info: &SnapshotInfo) -> Vec<u8> {
     let out = Out::default();
     repo.pull(info, Box::new(out.clone()), Arc::new(Silent)).await.unwrap();
-    let bytes = std::mem::take(&mut *out.0.lock().unwrap());
-    bytes
+    std::mem::take(&mut *out.0.lock().unwrap())
 }
 
 async fn push(repo: &Repository, name: &str, tags: &[&str], content: &[u8], facts: Facts) -> Receipt {

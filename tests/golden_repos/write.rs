@@ -117,6 +117,9 @@ async fn fill(repo: &Repository, store: &MemStore) {
     let report = prune(repo, Duration::from_secs(3600)).await;
     assert!(report.condemned_packs > 0 && report.deleted_packs == 0 && !report.waiting.is_empty());
     push(repo, "db", &["nightly"], &table(2), Facts::default()).await;
+    // No prune comes after: its object stays, and only the marker hides it.
+    let hidden = push(repo, "db", &[], &table(3), Facts::default()).await.id;
+    repo.forget(&[hidden], "written to be hidden").await.unwrap();
 }
 
 fn write(path: &Path, bytes: &[u8]) {
