@@ -97,7 +97,7 @@ impl<'t> Exec<'t, '_> {
         Err(Stop::Fail(Box::new(Error::new(kind, text))))
     }
 
-    /// A failure of a helper that knows no positions.
+    /// A failure of something that knows no positions.
     pub(crate) fn lift<T>(&self, result: Result<T, Fail>) -> Run<T> {
         match result {
             Ok(value) => Ok(value),
