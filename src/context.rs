@@ -43,7 +43,7 @@ impl Context {
     /// # Errors
     /// A configuration or location that cannot be understood.
     pub async fn new(globals: &Globals) -> Result<Context, Failure> {
-        let directories = Directories::find()?;
+        let directories = Directories::find();
         let config = globals.config.clone().or_else(|| variable("CISTERN_CONFIG").map(PathBuf::from));
         let required = config.is_some();
         let config = config.unwrap_or_else(|| directories.config.join("config.toml"));
@@ -136,17 +136,29 @@ struct Directories {
 
 impl Directories {
     /// By the XDG base directory specification.
-    fn find() -> Result<Directories, Failure> {
-        let home = variable("HOME").map(PathBuf::from);
+    fn find() -> Directories {
+        let home = home();
         let below = |name: &str, folder: &str| {
             let set = variable(name).map(PathBuf::from).filter(|p| p.is_absolute());
-            let found = set.or_else(|| home.as_ref().map(|home| home.join(folder)));
-            let found = found.map(|path| path.join("cistern"));
-            found.ok_or_else(|| Failure::usage(format!("neither {name} nor HOME is set")))
+            set.unwrap_or_else(|| home.join(folder)).join("cistern")
         };
-        let (config, data) = (below("XDG_CONFIG_HOME", ".config")?, below("XDG_DATA_HOME", ".local/share")?);
-        Ok(Directories { config, data })
+        Directories {
+            config: below("XDG_CONFIG_HOME", ".config"),
+            data: below("XDG_DATA_HOME", ".local/share"),
+        }
     }
+}
+
+/// The user's home: as the environment says, else as the system does (services have no `HOME`), else the root.
+fn home() -> PathBuf {
+    let listed = || {
+        let id = rustix::process::getuid().as_raw().to_string();
+        let users = std::fs::read_to_string("/etc/passwd").ok()?;
+        let mut users = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        let user = users.find(|fields| fields.get(2) == Some(&id.as_str()))?;
+        user.get(5).filter(|home| !home.is_empty()).map(|home| (*home).to_owned())
+    };
+    variable("HOME").or_else(listed).map_or_else(|| PathBuf::from("/"), PathBuf::from)
 }
 
 /// The location as written, from wherever it comes.
@@ -169,8 +181,8 @@ pub fn parse_location(text: &str) -> Result<Location, Failure> {
     if text.is_empty() {
         return Err(Failure::usage("the location of the repository is empty"));
     }
-    if let (Some(rest), Some(home)) = (text.strip_prefix("~/"), variable("HOME")) {
-        return Ok(Location::Directory(PathBuf::from(home).join(rest)));
+    if let Some(rest) = text.strip_prefix("~/") {
+        return Ok(Location::Directory(home().join(rest)));
     }
     if !text.contains("://") && text != "memory:" {
         return Ok(Location::Directory(text.into()));

@@ -86,9 +86,8 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let meter = Meter::start(context);
     let taken = take_in(push, &args, &programs, &meter, context).await?;
     let bytes = taken.ingested.raw_bytes();
-    let facts = judge(taken.seen, taken.producer, bytes, &args)?;
-    let advice = facts.1;
-    let receipt = taken.ingested.commit(facts.0).await?;
+    let (facts, advice) = judge(taken.seen, taken.producer, bytes, &args)?;
+    let receipt = taken.ingested.commit(facts).await?;
     report(&receipt, advice, &meter, &repository, context)
 }
 

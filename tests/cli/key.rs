@@ -66,3 +66,13 @@ fn sources_that_fail_are_named_and_nothing_secret_is_told() {
         assert!(!ran.err.contains("hunter2") && !ran.err.contains(&spoiled[30..]), "{}", ran.err);
     }
 }
+
+#[test]
+fn a_service_without_a_home_works_with_what_it_is_told() {
+    let home = Home::new();
+    made(&home);
+    let mut command = home.command(&["pull", "db", "--repo", "repo", "--key-file", "my.key"]);
+    command.env_remove("HOME");
+    let ran = run(command, b"");
+    assert_eq!((ran.code, ran.out.as_slice()), (Some(0), b"x".as_slice()), "{}", ran.err);
+}
