@@ -1,0 +1,8 @@
+//! The built program against real object stores: nights, outages, wrong credentials, no network.
+//!
+//! `tests/servers/up` starts the stores and names them in the environment.
+
+mod nights;
+mod outage;
+#[path = "../support/mod.rs"]
+mod support;
