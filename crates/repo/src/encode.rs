@@ -28,9 +28,10 @@ impl Known {
         Known { index, taken: Mutex::default() }
     }
 
-    /// Whether the caller is the one to store the chunk: it is nowhere, and nobody else took it on.
+    /// Whether the caller is the one to store the chunk: it can be read from nowhere, and nobody else
+    /// took it on.
     pub(crate) fn take(&self, id: &ChunkId) -> bool {
-        if self.index.has(id) {
+        if self.index.resolves(id) {
             return false;
         }
         self.taken.lock().expect("no code panics while holding the set").insert(id.short())

@@ -262,10 +262,15 @@ impl Repository {
         let readable = Arc::new(self.read_index_and_orphans().await?);
         let mut live =
             Recipes::new(&self.objects, readable.clone()).referenced(&snapshots).await.map_err(|e| {
-                let hint = "nothing was deleted; `cistern verify` and `cistern repair` help";
-                Error::new(ErrorKind::Damaged, "find out what is in use", format!("{e}; {hint}"))
+                let hint = match e.kind {
+                    ErrorKind::Damaged => "nothing was deleted; `cistern verify` and `cistern repair` help",
+                    _ => "nothing was deleted; run it again",
+                };
+                Error::new(e.kind, "find out what is in use", format!("{e}; {hint}"))
             })?;
+        // Also of deltas in condemned packs: theirs may be copied later than their bases are deleted.
         close_over_bases(&mut live, &view.index);
+        close_over_bases(&mut live, &readable);
         Ok(live)
     }
 }
