@@ -1,9 +1,8 @@
 //! Moves sealed records from pack to pack, byte for byte: no data key is needed, none is used.
 
 use crate::assemble::Packer;
-use crate::blocks::Blocks;
 use crate::commit::Session;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::Uploads;
 use crate::live::ShortIds;
 use crate::objects::Objects;
@@ -11,16 +10,17 @@ use crate::observe::Observer;
 use bytes::Bytes;
 use cistern_format::codec::Codec;
 use cistern_format::id::SessionId;
+use cistern_format::pack::{PACK_BYTES_MAX, Row, check_digest};
 use cistern_format::record::Binding;
 use cistern_format::segment::IndexedPack;
+use cistern_store::Key;
 use std::sync::Arc;
-
-/// Pieces of packs kept while records are copied, in bytes.
-const CACHE_BYTES: u64 = 16 << 20;
 
 /// Copies records into new packs of one session.
 pub(crate) struct Repacker {
-    blocks: Blocks,
+    objects: Objects,
+    /// Whether packs are copied from even if their bytes do not match their name.
+    salvages: bool,
     packer: Packer,
     uploads: Uploads,
     session: Arc<Session>,
@@ -36,14 +36,20 @@ impl Repacker {
     ) -> Repacker {
         let packer = Packer::new(session.id(), pack_bytes, objects.keys.clone(), objects.world.clone());
         let uploads = Uploads::new(session.clone(), watch);
-        let blocks = Blocks::new(objects.store.clone(), CACHE_BYTES);
-        Repacker { blocks, packer, uploads, session, moved_bytes: 0 }
+        Repacker { objects: objects.clone(), salvages: false, packer, uploads, session, moved_bytes: 0 }
+    }
+
+    /// For packs known to be damaged, of whose records the caller names the sound ones.
+    pub(crate) fn salvaging(self) -> Repacker {
+        Repacker { salvages: true, ..self }
     }
 
     /// Copies, of the records of these packs, one for each chunk of `need`. Returns the chunks for
     /// which none of the packs had a sound record.
     ///
-    /// A chunk that is a base is copied from a whole record only.
+    /// A chunk that is a base is copied from a whole record only. Nothing is copied out of a pack whose
+    /// bytes do not match its name: what flipped on the way here, or at rest, must not become the only
+    /// copy there is.
     pub(crate) async fn copy(
         &mut self,
         packs: &[IndexedPack],
@@ -54,25 +60,41 @@ impl Repacker {
         // Whole records first, so that a delta is copied only where nothing else is left.
         for whole in [true, false] {
             for pack in packs {
-                for (offset, row) in pack.directory.located() {
+                let wanted = |row: &Row, missing: &ShortIds| {
                     let short = row.binding.id.short();
                     let is_whole = row.binding.codec != Codec::Delta;
-                    if is_whole != whole || !missing.contains(&short) || (!whole && bases.contains(&short)) {
+                    is_whole == whole && missing.contains(&short) && (whole || !bases.contains(&short))
+                };
+                if !pack.directory.rows.iter().any(|row| wanted(row, &missing)) {
+                    continue;
+                }
+                let Some(object) = self.object(pack).await? else { continue };
+                for (offset, row) in pack.directory.located() {
+                    let (start, len) = (offset as usize, row.record_len as usize);
+                    if !wanted(row, &missing) || object.len() < start + len {
                         continue;
                     }
-                    let len = u64::from(row.record_len);
-                    let record = match self.blocks.read(pack.id, pack.object_len, offset, len).await {
-                        Ok(record) => record,
-                        Err(e) if e.kind == ErrorKind::Damaged => continue,
-                        Err(e) => return Err(e),
-                    };
                     let key = row.key.map(|k| &pack.directory.keys[k as usize]);
-                    self.add(row.binding, record, key).await?;
-                    missing.remove(&short);
+                    self.add(row.binding, object.slice(start..start + len), key).await?;
+                    missing.remove(&row.binding.id.short());
                 }
             }
         }
         Ok(missing)
+    }
+
+    /// The bytes of a pack, if they are there and may be copied from.
+    async fn object(&self, pack: &IndexedPack) -> Result<Option<Bytes>> {
+        let key = pack.id.key();
+        let object = match self.objects.store.get(&Key::new(key.clone()), PACK_BYTES_MAX.into()).await {
+            Ok(object) => object,
+            Err(e) => match Error::store(format!("read {key}"), e) {
+                e if e.kind == ErrorKind::Damaged => return Ok(None),
+                e => return Err(e),
+            },
+        };
+        let sound = self.salvages || check_digest(&pack.id, &object).is_ok();
+        Ok(sound.then_some(object))
     }
 
     /// Adds one sealed record.

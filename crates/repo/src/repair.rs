@@ -148,7 +148,7 @@ impl Repository {
         let mut lost = ShortIds::new();
         let chunks =
             Chunks::new(self.objects.clone(), Arc::new(self.read_index_and_orphans().await?), 32 << 20);
-        let mut repacker = Repacker::new(&self.objects, session, self.config.pack_bytes, watch);
+        let mut repacker = Repacker::new(&self.objects, session, self.config.pack_bytes, watch).salvaging();
         for pack in &known {
             let bad = if self.keys().can_read() {
                 crate::verify::bad_records(pack, &chunks).await
