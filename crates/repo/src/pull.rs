@@ -6,6 +6,7 @@ use crate::index::Index;
 use crate::observe::{Counter, Observer};
 use crate::repository::Repository;
 use crate::snapshots::SnapshotInfo;
+use cistern_format::chunk::CHUNK_BYTES_MAX;
 use cistern_format::codec::Expander;
 use cistern_format::recipe::{self, Node};
 use cistern_format::snapshot::Snapshot;
@@ -17,6 +18,8 @@ use tokio::sync::{Mutex, mpsc};
 
 /// Plain bytes handled as one unit of work.
 const UNIT_BYTES: u64 = 4 << 20;
+/// Chunks handled as one unit of work at most, however short they are.
+const UNIT_CHUNKS: usize = 2048;
 /// Units whose records are being fetched.
 const FETCHES: usize = 6;
 /// Units waiting to be written.
@@ -59,15 +62,34 @@ impl Repository {
             .map_ok(|fetched| expand(source.clone(), fetched, threads))
             .try_buffered(threads + 1);
         futures::pin_mut!(expanded);
-        let (out, writer) = write_thread(sink, watch);
-        while let Some(unit) = expanded.try_next().await? {
-            if out.send(unit).await.is_err() {
-                break;
+        let mut output = Output { sink, digest: blake3::Hasher::new(), len: 0, watch };
+        let mut left_bytes = snapshot.snapshot.raw_bytes;
+        let mut within = |unit: &[Vec<u8>]| {
+            let len = unit.iter().map(|raw| raw.len() as u64).sum();
+            // Recipes are shared trees: a small one that lies can describe a stream without end.
+            left_bytes = left_bytes.checked_sub(len).ok_or_else(|| {
+                let why = "its recipe goes on beyond the length of the stream";
+                Error::new(ErrorKind::Damaged, doing.clone(), why)
+            })?;
+            Ok(())
+        };
+        let (sink, digest, len) = if threads == 0 {
+            while let Some(unit) = expanded.try_next().await? {
+                within(&unit)?;
+                output.write(unit)?;
             }
-        }
-        drop(out);
-        let (sink, digest, len) =
-            writer.await.map_err(|e| Error::new(ErrorKind::Stream, doing.clone(), e))??;
+            output.finish()?
+        } else {
+            let (out, writer) = write_thread(output);
+            while let Some(unit) = expanded.try_next().await? {
+                within(&unit)?;
+                if out.send(unit).await.is_err() {
+                    break;
+                }
+            }
+            drop(out);
+            writer.await.map_err(|e| Error::new(ErrorKind::Stream, doing.clone(), e))??
+        };
         if digest != *snapshot.snapshot.digest || len != snapshot.snapshot.raw_bytes {
             let why = "the stream as a whole does not match its digest, though every chunk does";
             return Err(Error::new(ErrorKind::Damaged, doing, why));
@@ -78,25 +100,43 @@ impl Repository {
 
 type Written = Result<(Sink, [u8; 32], u64)>;
 
-/// Writes and digests on a thread of its own, so that a slow reader holds up nothing else.
-fn write_thread(
-    mut sink: Sink,
+/// What was written so far, and where to.
+struct Output {
+    sink: Sink,
+    digest: blake3::Hasher,
+    len: u64,
     watch: Arc<dyn Observer>,
-) -> (mpsc::Sender<Vec<Vec<u8>>>, tokio::task::JoinHandle<Written>) {
+}
+
+impl Output {
+    fn write(&mut self, unit: Vec<Vec<u8>>) -> Result<()> {
+        for raw in unit {
+            self.digest.update(&raw);
+            self.sink.write_all(&raw).map_err(unwritable)?;
+            self.len += raw.len() as u64;
+            self.watch.count(Counter::WrittenBytes, raw.len() as u64);
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Written {
+        self.sink.flush().map_err(unwritable)?;
+        Ok((self.sink, *self.digest.finalize().as_bytes(), self.len))
+    }
+}
+
+fn unwritable(error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Stream, "write the stream", error)
+}
+
+/// Writes and digests on a thread of its own, so that a slow reader holds up nothing else.
+fn write_thread(mut output: Output) -> (mpsc::Sender<Vec<Vec<u8>>>, tokio::task::JoinHandle<Written>) {
     let (out, mut units) = mpsc::channel::<Vec<Vec<u8>>>(WRITES);
     let writer = tokio::task::spawn_blocking(move || {
-        let stream = |e| Error::new(ErrorKind::Stream, "write the stream", e);
-        let (mut digest, mut len) = (blake3::Hasher::new(), 0u64);
         while let Some(unit) = units.blocking_recv() {
-            for raw in unit {
-                digest.update(&raw);
-                sink.write_all(&raw).map_err(stream)?;
-                len += raw.len() as u64;
-                watch.count(Counter::WrittenBytes, raw.len() as u64);
-            }
+            output.write(unit)?;
         }
-        sink.flush().map_err(stream)?;
-        Ok((sink, *digest.finalize().as_bytes(), len))
+        output.finish()
     });
     (out, writer)
 }
@@ -131,7 +171,11 @@ fn units(nodes: BoxStream<'static, Result<Node>>) -> impl futures::Stream<Item =
         let mut unit: Unit = held.into_iter().collect();
         let mut len: u64 = unit.iter().map(|n| n.len).sum();
         while let Some(node) = nodes.try_next().await? {
-            if !unit.is_empty() && len + node.len > UNIT_BYTES {
+            if !(1..=u64::from(CHUNK_BYTES_MAX)).contains(&node.len) {
+                let why = format!("the recipe says it has {} bytes, which no chunk has", node.len);
+                return Err(Error::new(ErrorKind::Damaged, format!("read {:?}", node.id), why));
+            }
+            if !unit.is_empty() && (len + node.len > UNIT_BYTES || unit.len() == UNIT_CHUNKS) {
                 return Ok(Some((unit, (nodes, Some(node)))));
             }
             len += node.len;
