@@ -34,7 +34,10 @@ async fn slots(store: &Arc<dyn Store>) -> Result<Vec<(Key, Slot)>> {
     let mut slots = Vec::new();
     for entry in entries.into_iter().take(SLOTS_MAX) {
         let bytes = store.get(&entry.key, SLOT_BYTES_MAX).await.map_err(|e| Error::store(doing(), e))?;
-        slots.push((entry.key, Slot::decode(&bytes).map_err(|d| Error::damage(doing(), d))?));
+        // A slot somebody damaged must not keep the others from opening.
+        if let Ok(slot) = Slot::decode(&bytes) {
+            slots.push((entry.key, slot));
+        }
     }
     Ok(slots)
 }
@@ -43,11 +46,10 @@ pub(crate) async fn unlock(store: &Arc<dyn Store>, repo: RepoId, passphrase: &[u
     let doing = || format!("open the repository at {}", store.location());
     let slots = slots(store).await?;
     if slots.is_empty() {
-        let why = "it has no passphrase (key slot): use its key file, then `cistern key add`";
+        let why = "it has no readable key slot for a passphrase: use its key file, then `cistern key add`";
         return Err(Error::new(ErrorKind::WrongKey, doing(), why));
     }
     for (_, slot) in slots {
-        // A slot somebody damaged must not keep the others from opening.
         if let Ok(Some(keys)) = slot.unlock(repo, passphrase) {
             return Ok(keys);
         }
@@ -87,7 +89,8 @@ impl Repository {
     pub async fn remove_key_slot(&self, id: &str) -> Result<()> {
         let doing = format!("remove key slot {id}");
         self.require(Role::Owner, &doing)?;
-        if !self.key_slots().await?.iter().any(|s| s.id == id) {
+        // By name, so that a damaged one can go too.
+        if !self.objects.list(SLOTS).await?.iter().any(|entry| entry.key.name() == id) {
             return Err(Error::new(
                 ErrorKind::NotFound,
                 doing,

@@ -93,8 +93,23 @@ impl Objects {
             .try_filter_map(|s| async move { Ok(s) })
             .try_collect()
             .await?;
-        self.apply_marks(&mut found).await?;
+        self.apply_marks(&mut found, true).await?;
         Ok(found)
+    }
+
+    /// The snapshots that can be read, oldest first, and the ids of those that cannot: one that is
+    /// damaged must not keep the others from being restored.
+    async fn readable(&self) -> Result<(Vec<SnapshotInfo>, Vec<SnapshotId>)> {
+        let (mut found, mut unreadable) = (Vec::new(), Vec::new());
+        for (id, read) in self.snapshots_or_damage().await? {
+            match read {
+                Ok(info) => found.push(info),
+                Err(e) if matches!(e.kind, ErrorKind::Damaged | ErrorKind::WrongKey) => unreadable.push(id),
+                Err(e) => return Err(e),
+            }
+        }
+        self.apply_marks(&mut found, false).await?;
+        Ok((found, unreadable))
     }
 
     /// Each decided entry with its snapshot or why it cannot be read; tombstones left out.
@@ -130,7 +145,9 @@ impl Objects {
         Ok(found)
     }
 
-    async fn apply_marks(&self, snapshots: &mut [SnapshotInfo]) -> Result<()> {
+    /// Applies tags and holds. Unless it is `strict`, marks that cannot be read are passed over: who
+    /// only reads needs none, who forgets must not miss a hold.
+    async fn apply_marks(&self, snapshots: &mut [SnapshotInfo], strict: bool) -> Result<()> {
         let entries = self.list(MARKS).await?;
         if entries.is_empty() {
             return Ok(());
@@ -139,7 +156,11 @@ impl Objects {
             snapshots.iter_mut().map(|s| (s.id, s)).collect();
         let wanted = |e: &&Entry| marked(e.key.name()).is_some_and(|id| by_id.contains_key(&id));
         let entries: Vec<Entry> = entries.iter().filter(wanted).cloned().collect();
-        for (key, body) in self.get_all(Kind::Mark, &entries).await? {
+        let bodies = match self.get_all(Kind::Mark, &entries).await {
+            Err(e) if !strict && matches!(e.kind, ErrorKind::Damaged | ErrorKind::WrongKey) => return Ok(()),
+            bodies => bodies?,
+        };
+        for (key, body) in bodies {
             let mark: Mark = from_cbor("mark", &body).map_err(|d| Error::damage(format!("read {key}"), d))?;
             let Some(info) = marked(key.name()).and_then(|id| by_id.get_mut(&id)) else { continue };
             mark.remove_tags.iter().for_each(|t| {
@@ -176,10 +197,30 @@ impl Repository {
     /// # Errors
     /// [`ErrorKind::NotFound`] with what there is instead.
     pub async fn find_snapshot(&self, text: &str) -> Result<SnapshotInfo> {
-        let all = self.snapshots().await?;
-        select(&all, text)
-            .cloned()
-            .map_err(|why| Error::new(ErrorKind::NotFound, format!("find `{text}`"), why))
+        let doing = || format!("find `{text}`");
+        let (all, unreadable) = self.objects.readable().await?;
+        let found = match select(&all, text) {
+            Ok(found) => found,
+            Err(why) if unreadable.is_empty() => return Err(Error::new(ErrorKind::NotFound, doing(), why)),
+            Err(why) => {
+                let why =
+                    format!("{why}; {} snapshots cannot be read: run `cistern verify`", unreadable.len());
+                return Err(Error::new(ErrorKind::Damaged, doing(), why));
+            }
+        };
+        let meant = text.rsplit('@').next().unwrap_or(text).to_uppercase();
+        let newer = unreadable.iter().find(|id| **id > found.id);
+        match newer.filter(|_| meant.len() < 4 || !found.id.to_string().ends_with(&meant)) {
+            // The newest of the name could be this one: an older night must not be taken for it.
+            Some(newer) => {
+                let (name, id) = (&found.snapshot.name, found.id);
+                let why = format!(
+                    "snapshot {newer} is newer and cannot be read; `{name}@{id}` is the newest that can"
+                );
+                Err(Error::new(ErrorKind::Damaged, doing(), why))
+            }
+            None => Ok(found.clone()),
+        }
     }
 
     /// Changes tags or holds of a snapshot.
