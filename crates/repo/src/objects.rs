@@ -56,7 +56,12 @@ impl Objects {
     }
 
     pub(crate) fn open(&self, kind: Kind, key: &str, object: &[u8]) -> Result<Vec<u8>> {
-        envelope::open(&self.keys, kind, key, object).map_err(|d| Error::damage(format!("read {key}"), d))
+        envelope::open(&self.keys, kind, key, object).map_err(|d| {
+            let error = Error::damage(format!("read {key}"), d);
+            // The keys opened the configuration: an object of the same place they do not open was changed.
+            let changed = error.kind == crate::ErrorKind::WrongKey && kind != Kind::Config;
+            if changed { Error { kind: crate::ErrorKind::Damaged, ..error } } else { error }
+        })
     }
 
     /// Everything under `prefix`, in the order of names.
