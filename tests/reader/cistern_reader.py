@@ -292,11 +292,11 @@ class Repository:
         at, named = 4, set()
         for _ in range(unpack_from("<I", body)[0]):
             digest, session = body[at : at + 20].hex(), int.from_bytes(body[at + 20 : at + 36], "big")
-            _object_len, length = unpack_from("<QI", body, at + 36)
+            object_len, length = unpack_from("<QI", body, at + 36)
             letters = "".join(CROCKFORD[session >> shift & 31] for shift in range(125, -1, -5))
             pack = f"packs/{digest[:2]}/{digest}.{letters}"
             at += 48
-            if pack in there:
+            if pack in there and (self.folder / pack).stat().st_size == object_len:
                 self.learn(read_directory(pack, body[at : at + length]))
                 named.add(pack)
             at += length

@@ -4,12 +4,13 @@
 //! repositories of version 1 cannot be read any more, or no longer deduplicate against their past. To
 //! write the file of a new version, remove nothing and run
 //! `cargo test -p cistern-format --test vectors -- --ignored`.
+#![expect(clippy::disallowed_methods, reason = "the macro `json!` unwraps")]
 
 use bytes::Bytes;
 use cistern_format::chunk::{ChunkSizes, Cutter};
 use cistern_format::codec::{Codec, Expander, Squeezer};
 use cistern_format::envelope::{self, Kind};
-use cistern_format::id::{ChunkId, PackId, RepoId, SessionId};
+use cistern_format::id::{PackId, RepoId, SessionId};
 use cistern_format::keys::{Keyring, Role, Secret32};
 use cistern_format::object::{Forgotten, to_cbor};
 use cistern_format::pack::{self, PackBuilder, PackRandom};
@@ -279,13 +280,4 @@ fn the_page_shows_every_vector() {
     for value in values {
         assert!(page.contains(&squeeze(&value)), "docs/format.md does not show {value}");
     }
-}
-
-#[test]
-fn ids_in_the_vectors_are_what_the_engine_parses() {
-    let golden = golden();
-    let id: ChunkId = golden["record"]["chunk_id"].as_str().expect("a text").parse().expect("a chunk id");
-    assert_eq!(id, record().0.id);
-    let parsed: SessionId = golden["record"]["session"].as_str().expect("a text").parse().expect("an id");
-    assert_eq!(parsed, session());
 }
