@@ -11,7 +11,7 @@ use crate::repack::Repacker;
 use crate::repository::Repository;
 use crate::snapshots::{FORGOTTEN, MARKS};
 use crate::sweep::{Sweeper, needed_bases};
-use crate::view::View;
+use crate::view::{TRASH, View, list_of_queue};
 use cistern_format::envelope::Kind;
 use cistern_format::id::{PackId, SessionId, SnapshotId};
 use cistern_format::keys::Role;
@@ -164,11 +164,11 @@ impl Repository {
         let mut packs: Vec<u32> = Vec::new();
         let mut partly: Vec<(u32, u64, u64)> = Vec::new();
         for (number, info) in view.index.packs().iter().enumerate().filter(|(_, i)| free(&i.id)) {
-            let used = usage[number];
+            let (used, dead) = usage[number];
             report.unused_bytes += info.object_len.saturating_sub(used.max(1));
             match used {
                 0 => packs.push(number as u32),
-                _ => partly.push((number as u32, used, info.object_len - used.min(info.object_len))),
+                _ => partly.push((number as u32, used, dead)),
             }
         }
         choose_partly_used(&mut packs, partly, report.pack_bytes, options);
@@ -219,7 +219,18 @@ impl Repository {
                 objects.delete(entry.key.as_str()).await?;
             }
         }
+        self.tidy_queues().await?;
         self.tidy_sketches().await
+    }
+
+    /// A queue may be written by one prune when another has just finished with its list.
+    async fn tidy_queues(&self) -> Result<()> {
+        let entries = self.objects.list(TRASH).await?;
+        let keys: HashSet<&str> = entries.iter().map(|e| e.key.as_str()).collect();
+        for key in keys.iter().filter(|k| list_of_queue(k).is_some_and(|list| !keys.contains(list))) {
+            self.objects.delete(key).await?;
+        }
+        Ok(())
     }
 
     /// Sketches of chunks that are all gone help nobody.
@@ -237,17 +248,18 @@ impl Repository {
     }
 }
 
-/// Bytes of each pack that are in use; of several records of a chunk the first counts.
-fn usage(view: &View, live: &ShortIds) -> Vec<u64> {
-    let mut used = vec![0u64; view.index.packs().len()];
+/// Bytes of each pack's records that are in use, and that are not; of several records of a chunk the
+/// first counts. Padding, directory and trailer are left out: no moving could save them.
+fn usage(view: &View, live: &ShortIds) -> Vec<(u64, u64)> {
+    let mut usage = vec![(0u64, 0u64); view.index.packs().len()];
     let mut last = None;
     for (short, location) in view.index.records() {
-        if live.contains(&short) && last != Some(short) {
-            used[location.pack as usize] += u64::from(location.record_len);
-        }
+        let (used, dead) = &mut usage[location.pack as usize];
+        let is_used = live.contains(&short) && last != Some(short);
+        *(if is_used { used } else { dead }) += u64::from(location.record_len);
         last = Some(short);
     }
-    used
+    usage
 }
 
 /// Adds packs that are partly unused, the emptiest first, until little enough is unused.
@@ -257,7 +269,7 @@ fn choose_partly_used(
     pack_bytes: u64,
     options: &PruneOptions,
 ) {
-    // Padding, directory and trailer are no waste that moving could save.
+    // For less it is not worth writing the rest anew.
     partly.retain(|(_, used, unused)| *unused * 8 > *used);
     partly
         .sort_by_key(|(number, used, unused)| (std::cmp::Reverse(*unused * 1000 / (used + unused)), *number));

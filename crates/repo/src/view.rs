@@ -47,6 +47,11 @@ impl TrashList {
     }
 }
 
+/// The key of the list a queue belongs to, if `key` is one of a queue.
+pub(crate) fn list_of_queue(key: &str) -> Option<&str> {
+    key.strip_suffix(QUEUE_SUFFIX)
+}
+
 /// The state of a repository as of one careful reading.
 pub(crate) struct View {
     /// Chunks of packs that exist and are not condemned.
