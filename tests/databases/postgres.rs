@@ -12,10 +12,13 @@ const DAY: &str = "update everything set t = t || ' changed', jb = jb || '{\"day
                    from child where id % 200 = 3; insert into everything (t, i4) select 'new ' || g, g from \
                    generate_series(1, 200) g; refresh materialized view totals";
 
-/// A dump as text, without the tokens that newer versions make up anew each time.
+/// The lines of a dump as text, sorted, for a server puts rows where there is room; without the tokens that newer
+/// versions make up anew each time.
 fn dump(server: &Postgres, home: &Home, database: &str) -> String {
     let text = shell(home, &server.variables(), &format!("pg_dump {database}"));
-    text.lines().filter(|l| !l.contains("restrict ")).flat_map(|l| [l, "\n"]).collect()
+    let mut lines: Vec<&str> = text.lines().filter(|l| !l.contains("restrict ")).collect();
+    lines.sort_unstable();
+    lines.join("\n")
 }
 
 /// Pulls into a new database through `restore`, and compares it with what was dumped.

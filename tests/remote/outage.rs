@@ -148,7 +148,7 @@ fn wrong_credentials_are_said_at_once() {
 
 #[test]
 fn wrong_credentials_of_azure_and_gcs_are_said_at_once() {
-    for (variable, secret) in [("CISTERN_TEST_AZURE", "Z3Vlc3NlZA=="), ("CISTERN_TEST_GCS", "guessed")] {
+    for (variable, secret) in [("CISTERN_TEST_AZURE", "Z3Vlc3NlZA=="), ("CISTERN_TEST_GCS", "wrong")] {
         let Some(place) = Place::named(variable) else { continue };
         let wrong = Place { secret: (place.secret.0, secret.to_owned()), ..place }.home();
         assert_fails_within(&wrong, &["init"], 2, Duration::from_secs(10));
