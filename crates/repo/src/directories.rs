@@ -2,7 +2,7 @@
 
 use crate::objects::Objects;
 use crate::repository::Repository;
-use crate::view::ListedPack;
+use crate::view::{ListedPack, View};
 use cistern_format::id::PackId;
 use cistern_format::pack::{self, END_LEN, HEADER_LEN};
 use cistern_format::segment::IndexedPack;
@@ -45,19 +45,25 @@ impl Objects {
 }
 
 impl Repository {
-    /// The directories of these packs, as many as can be read; one that cannot is left to `verify`.
+    /// The directories of orphans, as many as a push takes over; a prune takes care of the rest.
+    pub(crate) async fn adoptable(&self, view: &View) -> Vec<IndexedPack> {
+        self.read_directories(&view.orphans[..view.orphans.len().min(ADOPT_MAX)], &view.listed).await
+    }
+
+    /// The directories of these packs, all that exist and can be read; one that cannot is left to
+    /// `verify`.
     pub(crate) async fn read_directories(
         &self,
         packs: &[PackId],
         listed: &HashMap<PackId, ListedPack>,
     ) -> Vec<IndexedPack> {
-        futures::stream::iter(
-            packs.iter().take(ADOPT_MAX).map(|id| (*id, listed[id].object_len)).collect::<Vec<_>>(),
-        )
-        .map(|(id, object_len)| async move { self.objects.directory(id, object_len).await })
-        .buffered(LOOKS_MAX)
-        .filter_map(|read| async move { read.ok() })
-        .collect()
-        .await
+        let lengths: Vec<(PackId, u64)> =
+            packs.iter().filter_map(|id| Some((*id, listed.get(id)?.object_len))).collect();
+        futures::stream::iter(lengths)
+            .map(|(id, object_len)| async move { self.objects.directory(id, object_len).await })
+            .buffered(LOOKS_MAX)
+            .filter_map(|read| async move { read.ok() })
+            .collect()
+            .await
     }
 }

@@ -30,6 +30,8 @@ pub const NAME_BYTES_MAX: usize = 1024;
 const BASE_CACHE_BYTES: u64 = 24 << 20;
 /// A session older than this does not commit: prunes forget what they know of it in time.
 const SESSION_MS_MAX: u64 = 7 * 24 * 3600 * 1000;
+/// Streams shorter than this vary by more than half for no reason.
+const SHRUNK_BYTES_MIN: u64 = 64 << 10;
 /// Predecessors a stream's length is compared with.
 const PREDECESSORS: usize = 5;
 
@@ -119,7 +121,7 @@ impl Repository {
         if view.orphans.is_empty() {
             return Ok((view.index, vec![]));
         }
-        let adopted = self.read_directories(&view.orphans, &view.listed).await;
+        let adopted = self.adoptable(&view).await;
         // The index that was read, and the adopted packs, are one index from here on.
         let index = view.index.with(&adopted);
         Ok((index, adopted))
@@ -251,7 +253,8 @@ fn shrunk(raw_bytes: u64, recent: &[SnapshotInfo]) -> Option<String> {
     let mut lengths: Vec<u64> = recent.iter().filter(|r| r.is_good()).map(|r| r.snapshot.raw_bytes).collect();
     lengths.sort_unstable();
     let median = *lengths.get(lengths.len() / 2)?;
-    (raw_bytes < median / 2).then(|| format!("{raw_bytes} bytes, where its predecessors had about {median}"))
+    let shrunk = median >= SHRUNK_BYTES_MIN && raw_bytes < median / 2;
+    shrunk.then(|| format!("{raw_bytes} bytes, where its predecessors had about {median}"))
 }
 
 /// Refuses names nobody could type, or that would play tricks with a terminal.

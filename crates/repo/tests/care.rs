@@ -102,6 +102,24 @@ async fn losing_the_index_loses_nothing() {
 }
 
 #[tokio::test]
+async fn losing_the_index_of_many_packs_loses_nothing_either() {
+    let mem = Arc::new(MemStore::new());
+    let repo = repository(mem.clone(), 0).await;
+    let bytes: Vec<Vec<u8>> = (0..300).map(|n| rows(n, 200)).collect();
+    for (n, bytes) in bytes.iter().enumerate() {
+        push(&repo, &format!("db{n}"), bytes).await;
+    }
+    assert!(packs(&mem).len() >= 300, "more packs than a push takes over");
+    for key in mem.keys().into_iter().filter(|k| k.as_str().starts_with("index/")) {
+        mem.delete(&key).await.unwrap();
+    }
+    for (n, bytes) in bytes.iter().enumerate() {
+        assert!(pull(&repo, &format!("db{n}")).await == *bytes);
+    }
+    assert!(!verify(&repo, 1).await.is_damaged());
+}
+
+#[tokio::test]
 async fn stats_add_up() {
     let mem = Arc::new(MemStore::new());
     let (repo, nights) = two_nights(mem.clone()).await;
