@@ -126,7 +126,9 @@ impl Output {
 }
 
 fn unwritable(error: std::io::Error) -> Error {
-    Error::new(ErrorKind::Stream, "write the stream", error)
+    let full = matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
+    let kind = if full { ErrorKind::Full } else { ErrorKind::Stream };
+    Error::new(kind, "write the stream", error)
 }
 
 /// Writes and digests on a thread of its own, so that a slow reader holds up nothing else.
