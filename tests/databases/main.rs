@@ -1,6 +1,7 @@
 //! Dumps of real databases through the built program and back into new ones, compared row by row.
 //!
 //! Servers are throw-away: each lives in a folder of its own and listens on a socket there.
+#![expect(clippy::disallowed_methods, reason = "a test may unwrap")]
 
 mod broken;
 mod etcd;

@@ -17,7 +17,7 @@ fn twenty_pushes_at_once_with_prunes_between_them_all_restore() {
     home.ok(&["forget", "old", "--keep-last", "1"], b"");
     let streams: Vec<Vec<u8>> =
         (0..PUSHES).map(|n| [shared.clone(), seeded(&format!("own {n}"), 2 << 20)].concat()).collect();
-    let name = |n: usize| if n % 2 == 0 { "same".to_owned() } else { format!("name-{n}") };
+    let name = |n: usize| if n.is_multiple_of(2) { "same".to_owned() } else { format!("name-{n}") };
     let done = AtomicBool::new(false);
     let receipts: Vec<serde_json::Value> = std::thread::scope(|scope| {
         scope.spawn(|| {

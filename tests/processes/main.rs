@@ -2,6 +2,7 @@
 //! to write, a crowd, a reader that leaves, little memory.
 //!
 //! `CISTERN_TEST_ROUNDS` says how many random moments are tried, `CISTERN_TEST_SEED` which.
+#![expect(clippy::disallowed_methods, reason = "a test may unwrap")]
 
 mod asleep;
 mod crowd;
