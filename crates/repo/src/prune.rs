@@ -108,8 +108,16 @@ impl Repository {
     /// The time by the store's clock, as of a session's registration.
     pub(crate) async fn store_time(&self, session: &Session) -> Result<std::time::SystemTime> {
         let key = Key::new(format!("{SESSIONS}{}", session.id()));
-        let head = self.objects.store.head(&key).await;
-        Ok(head.map_err(|e| crate::Error::store("ask the store for the time", e))?.modified)
+        let doing = "ask the store for the time";
+        match self.objects.store.head(&key).await {
+            Ok(entry) => Ok(entry.modified),
+            // It stood still between two operations for longer than sessions may.
+            Err(e) if e.kind == cistern_store::ErrorKind::NotFound => {
+                let why = "another prune took this one for dead and went on without it; run it again";
+                Err(crate::Error::new(crate::ErrorKind::Retry, doing, why))
+            }
+            Err(e) => Err(crate::Error::store(doing, e)),
+        }
     }
 
     async fn prune_preview(&self, options: &PruneOptions) -> Result<PruneReport> {
