@@ -22,7 +22,7 @@ const ABSENT: &[(&str, &[&str])] = &[
     ("stream", &["async ", "std::fs", "std::net", "tokio", "SystemTime", "std::thread", "std::env", "println!"]),
     ("store", &["std::env::", "println!", "cistern_format"]),
     ("repo", &["std::env::", "println!", "std::fs", "std::net", "object_store"]),
-    ("template", &["std::fs", "std::net", "tokio", "println!", "kube"]),
+    ("template", &["std::fs", "TcpStream", "UdpSocket", "ToSocketAddrs", "tokio", "println!", "kube::", "k8s_"]),
 ];
 
 const LINES_MAX: usize = 700;

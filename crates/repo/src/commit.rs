@@ -56,6 +56,12 @@ impl Session {
         Ok(Session { objects: objects.clone(), id, started_ms, unindexed: Mutex::default() })
     }
 
+    /// A session nobody is told of, for previews: what has it must store nothing.
+    pub(crate) fn unregistered(objects: &Objects) -> Session {
+        let (id, started_ms) = (objects.world.new_session_id(), objects.world.now_ms());
+        Session { objects: objects.clone(), id, started_ms, unindexed: Mutex::default() }
+    }
+
     pub(crate) fn id(&self) -> SessionId {
         self.id
     }

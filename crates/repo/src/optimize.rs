@@ -69,6 +69,9 @@ impl Repository {
             let why = "it compares stored chunks, which takes a credential of role pull or owner";
             return Err(Error::new(ErrorKind::Denied, "optimize", why));
         }
+        if options.prune.dry_run {
+            return self.optimize_preview(options, watch).await;
+        }
         let session = Session::register(&self.objects, "optimize", "").await?;
         let now = self.store_time(&session).await?;
         let session = Arc::new(session);
@@ -76,6 +79,18 @@ impl Repository {
         let done = self.optimize_with(&sweeper, options).await;
         session.end().await;
         done
+    }
+
+    /// Compares and counts; stores nothing, not even a registration.
+    async fn optimize_preview(
+        &self,
+        options: &OptimizeOptions,
+        watch: Arc<dyn Observer>,
+    ) -> Result<OptimizeReport> {
+        let session = Arc::new(Session::unregistered(&self.objects));
+        let now = std::time::SystemTime::UNIX_EPOCH;
+        let sweeper = Sweeper { repo: self, session, now, options: &options.prune, watch };
+        self.optimize_with(&sweeper, options).await
     }
 
     async fn optimize_with(
@@ -97,7 +112,9 @@ impl Repository {
         }
         let packs = rewritten.packs(&view);
         if packs.is_empty() || report.dry_run {
-            return Ok(report);
+            // Too little in each pack to be worth a move: the new records are dropped unindexed.
+            let deltas = if report.dry_run { report.deltas } else { 0 };
+            return Ok(OptimizeReport { deltas, ..report });
         }
         self.move_the_rest(&view, &live, &packs, &rewritten, &mut repacker).await?;
         report.prune.copied_bytes = repacker.finish().await?;

@@ -173,6 +173,11 @@ async fn optimize_makes_the_deltas_a_write_only_push_could_not() {
     let prune = PruneOptions { grace: Duration::ZERO, ..PruneOptions::default() };
     let options = OptimizeOptions { name: None, prune };
     assert!(writer.optimize(&options, Arc::new(Silent)).await.is_err());
+    let objects = mem.keys();
+    let preview =
+        OptimizeOptions { prune: PruneOptions { dry_run: true, ..options.prune.clone() }, name: None };
+    assert!(owner.optimize(&preview, Arc::new(Silent)).await.unwrap().deltas > 0);
+    assert_eq!(mem.keys(), objects, "a preview writes nothing");
     let report = owner.optimize(&options, Arc::new(Silent)).await.unwrap();
     assert!(report.deltas > 0 && report.after_bytes * 5 < report.before_bytes, "{report:?}");
     assert_eq!(report.prune.waiting, Vec::<String>::new());
