@@ -121,6 +121,7 @@ struct Verifying<'r> {
     snapshots: Vec<SnapshotInfo>,
     report: VerifyReport,
     lost: Lost,
+    restored: Vec<SnapshotId>,
 }
 
 impl Repository {
@@ -145,10 +146,11 @@ impl Repository {
         let mut view = view;
         let index = Arc::new(std::mem::take(&mut view.index).with(&orphans));
         let lost = Lost::default();
-        let mut verifying = Verifying { repo: self, options, watch, view, index, snapshots, report, lost };
+        let mut verifying =
+            Verifying { repo: self, options, watch, view, index, snapshots, report, lost, restored: vec![] };
         verifying.run().await?;
         let report = verifying.report;
-        self.write_report(&report).await;
+        self.write_report(&report, verifying.restored).await;
         Ok(report)
     }
 
@@ -170,7 +172,7 @@ impl Repository {
     }
 
     /// A report that cannot be stored, on a read-only store say, is still told to the caller.
-    async fn write_report(&self, report: &VerifyReport) {
+    async fn write_report(&self, report: &VerifyReport, restored: Vec<SnapshotId>) {
         let verified = Verified {
             level: report.level,
             slice: report.slice,
@@ -182,7 +184,7 @@ impl Repository {
                 .take(100)
                 .map(|f| format!("{}: {}", f.subject, f.what))
                 .collect(),
-            snapshots: vec![],
+            snapshots: restored,
             at_ms: self.world().now_ms(),
         };
         let key = format!("{VERIFIED}{}", self.world().new_session_id());
@@ -369,7 +371,10 @@ impl Verifying<'_> {
             .collect();
         for info in wanted {
             match self.repo.pull(&info, Box::new(std::io::sink()), self.watch.clone()).await {
-                Ok(_) => self.report.restored += 1,
+                Ok(_) => {
+                    self.report.restored += 1;
+                    self.restored.push(info.id);
+                }
                 Err(e) if e.kind == ErrorKind::Damaged => {
                     let name = label(&info);
                     self.report.add(Severity::Damage, format!("snapshot {name}"), e);
