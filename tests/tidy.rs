@@ -18,11 +18,20 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Words that must not stand in a crate's production code.
 const ABSENT: &[(&str, &[&str])] = &[
-    ("format", &["async ", "std::fs", "std::net", "tokio", "SystemTime", "getrandom", "std::env", "println!"]),
-    ("stream", &["async ", "std::fs", "std::net", "tokio", "SystemTime", "std::thread", "std::env", "println!"]),
+    (
+        "format",
+        &["async ", "std::fs", "std::net", "tokio", "SystemTime", "getrandom", "std::env", "println!"],
+    ),
+    (
+        "stream",
+        &["async ", "std::fs", "std::net", "tokio", "SystemTime", "std::thread", "std::env", "println!"],
+    ),
     ("store", &["std::env::", "println!", "cistern_format"]),
     ("repo", &["std::env::", "println!", "std::fs", "std::net", "object_store"]),
-    ("template", &["std::fs", "TcpStream", "UdpSocket", "ToSocketAddrs", "tokio", "println!", "kube::", "k8s_"]),
+    (
+        "template",
+        &["std::fs", "TcpStream", "UdpSocket", "ToSocketAddrs", "tokio", "println!", "kube::", "k8s_"],
+    ),
 ];
 
 const LINES_MAX: usize = 700;
