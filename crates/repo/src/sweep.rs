@@ -58,7 +58,7 @@ impl Sweeper<'_> {
 
     /// Carries one list as far as it goes today.
     pub(crate) async fn carry_on(&self, list: &TrashList, report: &mut PruneReport) -> Result<()> {
-        let queue = self.queue(list).await?;
+        let Some(queue) = self.queue(list).await? else { return Ok(()) };
         let undecided = self.decide(&queue, report).await?;
         if let Some(session) = undecided.first() {
             let why =
@@ -77,8 +77,9 @@ impl Sweeper<'_> {
         self.delete(list, report).await
     }
 
-    /// The sessions to wait for, written down by whichever prune came first.
-    async fn queue(&self, list: &TrashList) -> Result<Vec<SessionId>> {
+    /// The sessions to wait for, written down by whichever prune came first; `None` if another prune
+    /// has finished with the list meanwhile.
+    async fn queue(&self, list: &TrashList) -> Result<Option<Vec<SessionId>>> {
         let objects = &self.repo.objects;
         let key = TrashList::queue_key(&list.key);
         if !list.has_queue {
@@ -92,10 +93,10 @@ impl Sweeper<'_> {
                 Err(e) => return Err(Error::store("list the sessions to wait for", e)),
             }
         }
-        let body = objects.get(Kind::Trash, &key).await?;
+        let Some(body) = objects.find(Kind::Trash, &key).await? else { return Ok(None) };
         let queue: TrashQueue =
             from_cbor("trash list", &body).map_err(|d| Error::damage(format!("read {key}"), d))?;
-        Ok(queue.sessions)
+        Ok(Some(queue.sessions))
     }
 
     /// Refuses the sessions of `queue` that show no sign of life; returns those still under way.
