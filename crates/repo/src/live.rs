@@ -112,6 +112,28 @@ impl Recipes {
     }
 }
 
+/// What snapshots need of a repository.
+pub(crate) struct Live {
+    /// Every chunk, bases included.
+    pub(crate) chunks: ShortIds,
+    /// Of them, those needed whole by deltas in packs that may not be relied on any more: the deltas may
+    /// yet be copied out of there, and a base that is left as a delta only would be none.
+    pub(crate) bases: ShortIds,
+}
+
+impl Live {
+    /// What `chunks` are, seen by `index`, when `readable` is all that exists.
+    pub(crate) fn new(mut chunks: ShortIds, index: &Index, readable: &Index) -> Live {
+        close_over_bases(&mut chunks, index);
+        // Also of deltas in condemned packs: theirs may be copied later than their bases are deleted.
+        close_over_bases(&mut chunks, readable);
+        let is_whole = |short: &[u8; 16]| index.find_short(short).any(|l| l.codec != Codec::Delta);
+        let deltas = readable.records().filter(|(short, _)| chunks.contains(short) && !is_whole(short));
+        let bases = deltas.filter_map(|(_, location)| location.base.map(|b| b.short())).collect();
+        Live { chunks, bases }
+    }
+}
+
 /// Adds the bases of every delta whose chunk is live: a base lives while a delta needs it.
 pub(crate) fn close_over_bases(live: &mut ShortIds, index: &Index) {
     // One round is enough: a base is never a delta itself.
@@ -126,10 +148,11 @@ pub(crate) fn close_over_bases(live: &mut ShortIds, index: &Index) {
 /// Which live chunks cannot be read from the packs of `index` for which `usable` holds.
 ///
 /// A base must be there whole: a copy of it that is a delta itself does not count.
-pub(crate) fn unresolvable(live: &ShortIds, index: &Index, usable: impl Fn(u32) -> bool) -> ShortIds {
+pub(crate) fn unresolvable(live: &Live, index: &Index, usable: impl Fn(u32) -> bool) -> ShortIds {
     let mut whole = ShortIds::new();
     let mut deltas: Vec<([u8; 16], [u8; 16])> = Vec::new();
-    let mut bases = ShortIds::new();
+    let mut bases = live.bases.clone();
+    let live = &live.chunks;
     for (short, location) in index.records().filter(|(short, l)| live.contains(short) && usable(l.pack)) {
         match (location.codec, location.base) {
             (Codec::Delta, Some(base)) => {

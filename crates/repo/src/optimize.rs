@@ -8,7 +8,7 @@ use crate::chunks::Chunks;
 use crate::commit::{SKETCHES, Session};
 use crate::encode::delta_record;
 use crate::error::{Error, ErrorKind, Result};
-use crate::live::ShortIds;
+use crate::live::{Live, ShortIds};
 use crate::observe::Observer;
 use crate::prune::{PruneOptions, PruneReport};
 use crate::repack::Repacker;
@@ -107,8 +107,16 @@ impl Repository {
         let mut repacker = Repacker::new(&self.objects, session, self.config.pack_bytes, watch);
         let mut rewritten = Rewritten::new(&view);
         for (series, lists) in self.sketch_lists(options).await? {
-            self.optimize_series(series, lists, &chunks, &live, &mut repacker, &mut rewritten, &mut report)
-                .await?;
+            self.optimize_series(
+                series,
+                lists,
+                &chunks,
+                &live.chunks,
+                &mut repacker,
+                &mut rewritten,
+                &mut report,
+            )
+            .await?;
         }
         let packs = rewritten.packs(&view);
         if packs.is_empty() || report.dry_run {
@@ -219,7 +227,7 @@ impl Repository {
     async fn move_the_rest(
         &self,
         view: &View,
-        live: &ShortIds,
+        live: &Live,
         packs: &[PackId],
         rewritten: &Rewritten,
         repacker: &mut Repacker,

@@ -162,7 +162,7 @@ impl Repository {
             return Err(crate::Error::new(crate::ErrorKind::Damaged, "read the index", why));
         }
         let live = self.live(view).await?;
-        let usage = usage(view, &live);
+        let usage = usage(view, &live.chunks);
         let mut report = PruneReport {
             packs: view.listed.len() as u64,
             pack_bytes: view.listed.values().map(|l| l.object_len).sum(),

@@ -65,7 +65,7 @@ impl Repository {
     pub async fn stats(&self) -> Result<Stats> {
         let snapshots = self.snapshots().await?;
         let view = self.objects.view().await?;
-        let live = self.live(&view).await?;
+        let live = self.live(&view).await?.chunks;
         let mut stats = by_name(&snapshots);
         stats.packs = view.listed.len() as u64;
         stats.pack_bytes = view.listed.values().map(|l| l.object_len).sum();

@@ -18,7 +18,7 @@
 
 use crate::commit::{SESSIONS, SNAPSHOTS, Session, session_of};
 use crate::error::{Error, ErrorKind, Result};
-use crate::live::{Recipes, ShortIds, close_over_bases, unresolvable};
+use crate::live::{Live, Recipes, ShortIds, unresolvable};
 use crate::observe::{Counter, Observer};
 use crate::prune::{PruneOptions, PruneReport};
 use crate::repack::Repacker;
@@ -199,7 +199,7 @@ impl Sweeper<'_> {
         &self,
         packs: &[PackId],
         view: &View,
-        live: &ShortIds,
+        live: &Live,
         report: &mut PruneReport,
     ) -> Result<HashSet<PackId>> {
         let mut need = unresolvable(live, &view.index, |_| true);
@@ -208,7 +208,8 @@ impl Sweeper<'_> {
         }
         let directories = self.repo.read_directories(packs, &view.listed).await;
         let unreadable = || packs.iter().filter(|p| !directories.iter().any(|d| d.id == **p)).copied();
-        let bases = needed_bases(&directories, view, &mut need);
+        let mut bases = needed_bases(&directories, view, &mut need);
+        bases.extend(live.bases.iter());
         let held: ShortIds =
             directories.iter().flat_map(|d| d.directory.rows.iter().map(|r| r.binding.id.short())).collect();
         need.retain(|short| held.contains(short));
@@ -256,12 +257,12 @@ impl Repository {
     }
 
     /// Every chunk that live snapshots need, bases included.
-    pub(crate) async fn live(&self, view: &View) -> Result<ShortIds> {
+    pub(crate) async fn live(&self, view: &View) -> Result<Live> {
         // Snapshots after the view: what committed meanwhile must be seen.
         let snapshots = self.objects.snapshots().await?;
         // Recipes may lie in condemned packs, which are there until we delete them.
         let readable = Arc::new(self.read_index_and_orphans().await?);
-        let mut live =
+        let live =
             Recipes::new(&self.objects, readable.clone()).referenced(&snapshots).await.map_err(|e| {
                 let hint = match e.kind {
                     ErrorKind::Damaged => "nothing was deleted; `cistern verify` and `cistern repair` help",
@@ -269,10 +270,7 @@ impl Repository {
                 };
                 Error::new(e.kind, "find out what is in use", format!("{e}; {hint}"))
             })?;
-        // Also of deltas in condemned packs: theirs may be copied later than their bases are deleted.
-        close_over_bases(&mut live, &view.index);
-        close_over_bases(&mut live, &readable);
-        Ok(live)
+        Ok(Live::new(live, &view.index, &readable))
     }
 }
 

@@ -11,7 +11,7 @@
 use crate::chunks::Chunks;
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::Index;
-use crate::live::{Recipes, ShortIds, close_over_bases, unresolvable};
+use crate::live::{Live, Recipes, ShortIds, unresolvable};
 use crate::observe::{Counter, Observer};
 use crate::repository::Repository;
 use crate::snapshots::SnapshotInfo;
@@ -317,7 +317,7 @@ impl Verifying<'_> {
                 }
             }
         }
-        close_over_bases(&mut live, &self.index);
+        let live = Live::new(live, &self.index, &self.index);
         let missing = unresolvable(&live, &self.index, |_| true);
         if !missing.is_empty() {
             let what = format!("{} chunks that snapshots need are in no pack that exists", missing.len());
