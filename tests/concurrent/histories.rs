@@ -226,13 +226,16 @@ async fn history(seed: u64) -> Tally {
 /// Once nothing fails any more, prunes end with exactly what snapshots need, and with nothing at all
 /// once everything is forgotten.
 async fn leave_no_garbage(stage: &Stage, repo: &Repository) {
-    for n in 0..2 {
+    for n in 0.. {
         let report = prune(repo).await.expect("nothing fails any more");
-        assert_eq!(report.waiting, [""; 0], "prune {n} waits for nobody");
         assert_kept(repo, &stage.promises(), "after a prune at rest").await;
+        if report.condemned_packs == 0 && report.waiting.is_empty() {
+            break;
+        }
+        // What one prune moves can leave bases that the next finds to be of no use any more, and a list
+        // that holds a delta of a base waits for the list that holds the base whole.
+        assert!(n < 5, "still garbage after {n} prunes: {report:?}");
     }
-    let report = prune(repo).await.expect("nothing fails any more");
-    assert_eq!(report.condemned_packs, 0, "still garbage after two prunes: {report:?}");
     let all: Vec<SnapshotId> = repo.snapshots().await.expect("nothing fails").iter().map(|s| s.id).collect();
     repo.forget(&all, "the end").await.expect("nothing fails any more");
     prune(repo).await.expect("nothing fails any more");
