@@ -55,6 +55,11 @@ impl Stage {
         self.promises.lock().expect("a test that panicked has failed")
     }
 
+    /// What is promised by now.
+    fn promised(&self) -> Promises<SnapshotId> {
+        self.promises().clone()
+    }
+
     fn tally(&self) -> std::sync::MutexGuard<'_, Tally> {
         self.tally.lock().expect("a test that panicked has failed")
     }
@@ -215,10 +220,10 @@ async fn history(seed: u64) -> Tally {
         ended.expect("it said why it panicked");
     }
     let fresh = stage.place.open(seed ^ 1).await;
-    assert_kept(&fresh, &stage.promises(), "when all have ended").await;
+    assert_kept(&fresh, &stage.promised(), "when all have ended").await;
     stage.chaos.land_parked().await;
     tokio::time::sleep(A_DAY).await;
-    assert_kept(&fresh, &stage.promises(), "when all has landed").await;
+    assert_kept(&fresh, &stage.promised(), "when all has landed").await;
     leave_no_garbage(&stage, &fresh).await;
     std::mem::take(&mut *stage.tally())
 }
@@ -228,7 +233,7 @@ async fn history(seed: u64) -> Tally {
 async fn leave_no_garbage(stage: &Stage, repo: &Repository) {
     for n in 0.. {
         let report = prune(repo).await.expect("nothing fails any more");
-        assert_kept(repo, &stage.promises(), "after a prune at rest").await;
+        assert_kept(repo, &stage.promised(), "after a prune at rest").await;
         if report.condemned_packs == 0 && report.waiting.is_empty() {
             break;
         }
