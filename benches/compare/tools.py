@@ -105,7 +105,7 @@ class Cistern(Tool):
 
     def pushed(self, tag):
         listed = json.loads(self.shell(f"{self.program} ls --json"))
-        new = {snapshot["id"] for snapshot in listed} - set(self.ids.values())
+        new = {snapshot["id"] for snapshot in listed["snapshots"]} - set(self.ids.values())
         assert len(new) == 1, f"one push makes one snapshot, not {len(new)}"
         self.ids[tag] = new.pop()
 
