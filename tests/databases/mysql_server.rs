@@ -22,7 +22,10 @@ impl Mariadb {
         let folder = TempDir::new().unwrap();
         let data = format!("--datadir={}", folder.path().join("data").display());
         let mut command = Command::new(install);
-        command.args(["--no-defaults", &data, "--auth-root-authentication-method=normal", "--skip-test-db"]);
+        // Its temporary tables have names that two installations at once would share.
+        let scratch = format!("--tmpdir={}", folder.path().display());
+        command.args(["--no-defaults", &data, &scratch]);
+        command.args(["--auth-root-authentication-method=normal", "--skip-test-db"]);
         let installed = as_root(&mut command).output().unwrap();
         assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
         let mut command = Command::new(server);
@@ -31,6 +34,7 @@ impl Mariadb {
             "--no-defaults",
             &data,
             &socket,
+            &scratch,
             "--skip-networking",
             "--innodb-flush-log-at-trx-commit=0",
         ]);
