@@ -159,6 +159,11 @@ impl Index {
         self.entries.binary_search_by_key(&short, |e| e.short).is_ok()
     }
 
+    /// Whether a chunk is there whole, by short name.
+    pub(crate) fn holds_whole(&self, short: &[u8; 16]) -> bool {
+        self.find_short(short).any(|l| l.codec != Codec::Delta)
+    }
+
     /// Whether a chunk can be read from these packs: whole, or as a delta whose base is there whole.
     ///
     /// A prune takes a base away once no snapshot needs a delta of it; such a delta may stay behind in

@@ -127,8 +127,8 @@ impl Live {
         close_over_bases(&mut chunks, index);
         // Also of deltas in condemned packs: theirs may be copied later than their bases are deleted.
         close_over_bases(&mut chunks, readable);
-        let is_whole = |short: &[u8; 16]| index.find_short(short).any(|l| l.codec != Codec::Delta);
-        let deltas = readable.records().filter(|(short, _)| chunks.contains(short) && !is_whole(short));
+        let deltas =
+            readable.records().filter(|(short, _)| chunks.contains(short) && !index.holds_whole(short));
         let bases = deltas.filter_map(|(_, location)| location.base.map(|b| b.short())).collect();
         Live { chunks, bases }
     }

@@ -12,6 +12,7 @@ use crate::repository::Repository;
 use crate::snapshots::{FORGOTTEN, MARKS};
 use crate::sweep::{Sweeper, needed_bases};
 use crate::view::{TRASH, View, list_of_queue};
+use cistern_format::codec::Codec;
 use cistern_format::envelope::Kind;
 use cistern_format::id::{PackId, SessionId, SnapshotId};
 use cistern_format::keys::Role;
@@ -200,7 +201,12 @@ impl Repository {
         let (session, watch) = (sweeper.session.clone(), sweeper.watch.clone());
         let mut repacker = Repacker::new(&self.objects, session, self.config.pack_bytes, watch);
         // What could not be copied stays needed: the sweep looks again and spares its pack.
-        repacker.copy(&directories, &need, &bases).await?;
+        let going: HashSet<PackId> = plan.packs.iter().copied().collect();
+        let stays = |base: &[u8; 16]| {
+            let mut places = view.index.find_short(base).filter(|l| l.codec != Codec::Delta);
+            places.any(|l| !going.contains(&view.index.pack(l.pack).id))
+        };
+        repacker.copy(&directories, &need, &bases, &stays).await?;
         repacker.finish().await
     }
 

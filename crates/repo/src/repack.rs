@@ -8,8 +8,7 @@ use crate::live::ShortIds;
 use crate::objects::Objects;
 use crate::observe::Observer;
 use bytes::Bytes;
-use cistern_format::codec::Codec;
-use cistern_format::id::SessionId;
+use cistern_format::id::{ChunkId, SessionId};
 use cistern_format::pack::{PACK_BYTES_MAX, Row, check_digest};
 use cistern_format::record::Binding;
 use cistern_format::segment::IndexedPack;
@@ -47,7 +46,9 @@ impl Repacker {
     /// Copies, of the records of these packs, one for each chunk of `need`. Returns the chunks for
     /// which none of the packs had a sound record.
     ///
-    /// A chunk that is a base is copied from a whole record only. Nothing is copied out of a pack whose
+    /// A chunk that is a base is copied from a whole record only, a delta only if its base is copied
+    /// with it or `holds` says that it stays whole elsewhere: a delta that outlived its base, in a pack
+    /// that was late, must not be taken for the chunk. Nothing is copied out of a pack whose
     /// bytes do not match its name: what flipped on the way here, or at rest, must not become the only
     /// copy there is.
     pub(crate) async fn copy(
@@ -55,28 +56,38 @@ impl Repacker {
         packs: &[IndexedPack],
         need: &ShortIds,
         bases: &ShortIds,
+        holds: &(dyn Fn(&[u8; 16]) -> bool + Sync),
     ) -> Result<ShortIds> {
         let mut missing = need.clone();
+        let mut copied_whole = ShortIds::new();
         // Whole records first, so that a delta is copied only where nothing else is left.
         for whole in [true, false] {
             for pack in packs {
-                let wanted = |row: &Row, missing: &ShortIds| {
+                let wanted = |row: &Row, missing: &ShortIds, copied_whole: &ShortIds| {
                     let short = row.binding.id.short();
-                    let is_whole = row.binding.codec != Codec::Delta;
-                    is_whole == whole && missing.contains(&short) && (whole || !bases.contains(&short))
+                    let has_base =
+                        |base: &ChunkId| copied_whole.contains(&base.short()) || holds(&base.short());
+                    let fits = match &row.binding.base {
+                        None => whole,
+                        Some(base) => !whole && !bases.contains(&short) && has_base(base),
+                    };
+                    fits && missing.contains(&short)
                 };
-                if !pack.directory.rows.iter().any(|row| wanted(row, &missing)) {
+                if !pack.directory.rows.iter().any(|row| wanted(row, &missing, &copied_whole)) {
                     continue;
                 }
                 let Some(object) = self.object(pack).await? else { continue };
                 for (offset, row) in pack.directory.located() {
                     let (start, len) = (offset as usize, row.record_len as usize);
-                    if !wanted(row, &missing) || object.len() < start + len {
+                    if !wanted(row, &missing, &copied_whole) || object.len() < start + len {
                         continue;
                     }
                     let key = row.key.map(|k| &pack.directory.keys[k as usize]);
                     self.add(row.binding, object.slice(start..start + len), key).await?;
                     missing.remove(&row.binding.id.short());
+                    if whole {
+                        copied_whole.insert(row.binding.id.short());
+                    }
                 }
             }
         }

@@ -159,7 +159,7 @@ impl Repository {
             let only_here = |short: &[u8; 16]| !self.held_elsewhere(view, short, damaged);
             let ids = pack.directory.rows.iter().map(|r| r.binding.id.short());
             let need: ShortIds = ids.filter(|short| !bad.contains(short) && only_here(short)).collect();
-            lost.extend(repacker.copy(std::slice::from_ref(pack), &need, &ShortIds::new()).await?);
+            lost.extend(repacker.copy(std::slice::from_ref(pack), &need, &ShortIds::new(), &|_| true).await?);
             lost.extend(bad.into_iter().filter(only_here));
         }
         repacker.finish().await?;

@@ -216,7 +216,8 @@ impl Sweeper<'_> {
         let pack_bytes = self.repo.config.pack_bytes;
         let mut repacker =
             Repacker::new(&self.repo.objects, self.session.clone(), pack_bytes, self.watch.clone());
-        let missing = repacker.copy(&directories, &need, &bases).await?;
+        let missing =
+            repacker.copy(&directories, &need, &bases, &|base| view.index.holds_whole(base)).await?;
         report.copied_bytes += repacker.finish().await?;
         let holds_missing =
             |d: &&IndexedPack| d.directory.rows.iter().any(|r| missing.contains(&r.binding.id.short()));
