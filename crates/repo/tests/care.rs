@@ -1,4 +1,6 @@
 //! Verify names what is wrong, repair mends what can be mended, copy and optimize keep every byte.
+#![allow(clippy::disallowed_methods, reason = "a test may unwrap")]
+
 mod common;
 use bytes::Bytes;
 use cistern_repo::*;

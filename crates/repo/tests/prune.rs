@@ -1,4 +1,6 @@
 //! Forget and prune give space back and lose nothing.
+#![allow(clippy::disallowed_methods, reason = "a test may unwrap")]
+
 mod common;
 use cistern_repo::*;
 use common::*;

@@ -65,6 +65,12 @@ pub async fn push(repo: &Repository, name: &str, bytes: &[u8]) -> Receipt {
 #[derive(Clone, Default)]
 pub struct Out(Arc<Mutex<Vec<u8>>>);
 
+impl Out {
+    fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
 impl Write for Out {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().write(bytes)
@@ -78,6 +84,5 @@ pub async fn pull(repo: &Repository, text: &str) -> Vec<u8> {
     let snapshot = repo.find_snapshot(text).await.expect("pushed before");
     let out = Out::default();
     repo.pull(&snapshot, Box::new(out.clone()), Arc::new(Silent)).await.expect("a sound repository");
-    let bytes = out.0.lock().unwrap().clone();
-    bytes
+    out.take()
 }
