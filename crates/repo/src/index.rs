@@ -7,7 +7,7 @@ use cistern_format::codec::Codec;
 use cistern_format::id::{ChunkId, PackId, SessionId};
 use cistern_format::record::{Binding, ChunkKind};
 use cistern_format::segment::IndexedPack;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 #[derive(Clone, Copy)]
 struct Entry {
@@ -162,6 +162,12 @@ impl Index {
     /// Whether a chunk is there whole, by short name.
     pub(crate) fn holds_whole(&self, short: &[u8; 16]) -> bool {
         self.find_short(short).any(|l| l.codec != Codec::Delta)
+    }
+
+    /// Whether a chunk is whole in a pack that is not among those that go.
+    pub(crate) fn holds_whole_outside(&self, short: &[u8; 16], going: &HashSet<PackId>) -> bool {
+        let mut places = self.find_short(short).filter(|l| l.codec != Codec::Delta);
+        places.any(|l| !going.contains(&self.pack(l.pack).id))
     }
 
     /// Whether a chunk can be read from these packs: whole, or as a delta whose base is there whole.

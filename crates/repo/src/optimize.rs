@@ -239,10 +239,7 @@ impl Repository {
         let directories = self.read_directories(packs, &view.listed).await;
         let mut bases = needed_bases(&directories, view, &mut need);
         bases.extend(rewritten.bases.iter());
-        let stays = |base: &[u8; 16]| {
-            let mut places = view.index.find_short(base).filter(|l| l.codec != Codec::Delta);
-            places.any(|l| !going.contains(&view.index.pack(l.pack).id))
-        };
+        let stays = |base: &[u8; 16]| view.index.holds_whole_outside(base, &going);
         repacker.copy(&directories, &need, &bases, &stays).await.map(drop)
     }
 }

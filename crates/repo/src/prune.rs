@@ -12,7 +12,6 @@ use crate::repository::Repository;
 use crate::snapshots::{FORGOTTEN, MARKS};
 use crate::sweep::{Sweeper, needed_bases};
 use crate::view::{TRASH, View, list_of_queue};
-use cistern_format::codec::Codec;
 use cistern_format::envelope::Kind;
 use cistern_format::id::{PackId, SessionId, SnapshotId};
 use cistern_format::keys::Role;
@@ -202,10 +201,7 @@ impl Repository {
         let mut repacker = Repacker::new(&self.objects, session, self.config.pack_bytes, watch);
         // What could not be copied stays needed: the sweep looks again and spares its pack.
         let going: HashSet<PackId> = plan.packs.iter().copied().collect();
-        let stays = |base: &[u8; 16]| {
-            let mut places = view.index.find_short(base).filter(|l| l.codec != Codec::Delta);
-            places.any(|l| !going.contains(&view.index.pack(l.pack).id))
-        };
+        let stays = |base: &[u8; 16]| view.index.holds_whole_outside(base, &going);
         repacker.copy(&directories, &need, &bases, &stays).await?;
         repacker.finish().await
     }
