@@ -121,6 +121,25 @@ fn gzip_that_is_cut_short_is_refused() {
 }
 
 #[test]
+fn gzip_that_stays_as_it_is_must_be_whole_too() {
+    let home = Home::new();
+    let dump = pg_dump();
+    let wrapped = gzip(dump.as_bytes());
+    let cut_inside = gzip(&dump.as_bytes()[..dump.len() / 2]);
+    for broken in [&wrapped[..wrapped.len() - 1], &cut_inside] {
+        let ran = home.run(&["push", "db", "--unwrap=off"], broken);
+        assert_eq!(ran.code, Some(8), "{}", ran.err);
+        assert!(ran.err.contains("incomplete (truncated gzip: "), "{}", ran.err);
+        home.assert_absent("db");
+        home.ok(&["push", "partial", "--unwrap=off", "--accept-partial"], broken);
+        assert_eq!(home.pull("partial"), broken, "every byte as it came");
+    }
+    let report = home.ok(&["push", "db", "--unwrap=off", "--json"], &wrapped).json();
+    assert_eq!((&report["format"], &report["completeness"]), (&"gzip".into(), &"complete".into()));
+    assert_eq!(home.pull("db"), wrapped);
+}
+
+#[test]
 fn streams_of_every_small_length_come_back() {
     let home = Home::new();
     for len in [1usize, 2, 3, 6, 65_535, 65_536, 65_537, 131_072, 2_000_000] {

@@ -28,7 +28,7 @@ pub enum GzipError {
     /// The stream ended inside a member, be it in its first byte: whoever wrote it did not finish.
     #[error(
         "unwrap gzip: the stream ends at byte {offset_bytes}, inside the {part} of member {member}; \
-         the dump is incomplete, run it again (`--unwrap=off` stores such bytes as they are)"
+         the dump is incomplete, run it again (`--unwrap=off --accept-partial` stores the bytes as they are)"
     )]
     Truncated {
         /// Which member.
@@ -41,7 +41,7 @@ pub enum GzipError {
     /// The deflate data makes no sense.
     #[error(
         "unwrap gzip: member {member} cannot be inflated near byte {offset_bytes} ({why}); \
-         run the dump again, or push with `--unwrap=off` to store the bytes as they are"
+         run the dump again, or push with `--unwrap=off --accept-partial` to store the bytes as they are"
     )]
     Corrupt {
         /// Which member.
@@ -54,7 +54,8 @@ pub enum GzipError {
     /// The content is not what the member's footer promises.
     #[error(
         "unwrap gzip: the content of member {member} does not match its {field} (footer ends at byte \
-         {offset_bytes}); run the dump again, or push with `--unwrap=off` to store the bytes as they are"
+         {offset_bytes}); run the dump again, or push with `--unwrap=off --accept-partial` to store the bytes \
+         as they are"
     )]
     Mismatch {
         /// Which member.

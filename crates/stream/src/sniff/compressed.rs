@@ -1,12 +1,11 @@
-//! Compressed streams that stay as they are: gzip, LZ4, xz, bzip2.
+//! Compressed streams that stay as they are: LZ4, xz, bzip2.
 //!
-//! LZ4 is walked to its end mark and xz is known by its footer. gzip and bzip2 would have to be decoded.
+//! LZ4 is walked to its end mark and xz is known by its footer. bzip2 would have to be decoded.
 
 use super::text::Text;
 use super::walk::{Grammar, Walker, Want, number_le};
 use super::{Completeness, Format, Recognised};
 
-const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b, 8];
 const LZ4_MAGIC: &[u8] = &[0x04, 0x22, 0x4d, 0x18];
 const XZ_MAGIC: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
 /// Followed by the level, 1 to 9, and the first block's magic.
@@ -14,12 +13,7 @@ const BZIP2_MAGIC: &[u8] = b"BZh";
 const BZIP2_BLOCK_MAGIC: &[u8] = &[0x31, 0x41, 0x59, 0x26, 0x53, 0x59];
 
 pub(super) fn recognise(head: &[u8]) -> Option<Recognised> {
-    if head.starts_with(GZIP_MAGIC) {
-        Some(
-            Recognised::new(Format::Gzip, Text::new(judge_gzip))
-                .advise("gzip defeats deduplication: unwrap it at push, or drop gzip from the dump command"),
-        )
-    } else if head.starts_with(LZ4_MAGIC) {
+    if head.starts_with(LZ4_MAGIC) {
         let walk = Walker::new(Lz4 { flags: 0, next: Lz4Next::Magic }, Want::Item(4));
         Some(Recognised::new(Format::Lz4, walk).advise(
             "lz4 defeats most deduplication: drop it from the dump command, storage is compressed here",
@@ -39,10 +33,6 @@ pub(super) fn recognise(head: &[u8]) -> Option<Recognised> {
     } else {
         None
     }
-}
-
-fn judge_gzip(_head: &[u8], _tail: &[u8]) -> Completeness {
-    Completeness::unknown("gzip was not unwrapped")
 }
 
 fn judge_bzip2(_head: &[u8], _tail: &[u8]) -> Completeness {

@@ -1,10 +1,11 @@
 //! gzip off and on again: what real compressors write, what a stream may carry, and what must fail.
 
-use super::{dump, dumps, irregular};
+use super::{dump, dumps, irregular, judge, sniff, truncated, unknown};
 use cistern_stream::gzip::{
     GzipError, HEADER_BYTES_MAX, Limits, RewrapError, Rewrapper, SEGMENTS_BYTES_MAX, Segment, Unwrapper,
     Verdict, looks_unwrappable,
 };
+use cistern_stream::{Completeness, Format};
 use flate2::{Compression, GzBuilder, write::GzEncoder};
 use std::io::{Read, Write};
 
@@ -353,4 +354,37 @@ proptest::proptest! {
         let segments = round_trip(&stream, &content);
         proptest::prop_assert_eq!(segments.len(), members.len() + usize::from(!garbage.is_empty()));
     }
+}
+
+/// gzip that nobody takes off is looked into: what is cut inside, or cut itself, is as incomplete as without.
+#[test]
+fn the_dump_inside_gzip_that_stays_proves_its_end() {
+    let whole = dump("pg-dump.sql");
+    let wrapped = gzip(&whole);
+    assert_eq!(judge(&wrapped), Completeness::Complete);
+    assert_eq!(sniff([&wrapped[..]]).format, Format::Gzip, "what is stored is gzip");
+    for cut in [3, 9, 500, wrapped.len() - 9, wrapped.len() - 1] {
+        assert!(truncated(&wrapped[..cut]).contains("inside the"), "cut at {cut}");
+    }
+    let why = truncated(&gzip(&whole[..whole.len() / 2]));
+    assert!(why.starts_with("pg-dump-plain inside: "), "{why}");
+    let halves = [gzip(&whole[..100]), gzip(&whole[100..])].concat();
+    assert_eq!(judge(&halves), Completeness::Complete, "a dump may go over members");
+    let mut spoiled = wrapped.clone();
+    let footer = spoiled.len() - 8;
+    spoiled[footer] ^= 1;
+    assert!(truncated(&spoiled).contains("checksum"));
+    assert!(unknown(&gzip(b"notes")).contains("inside the gzip"));
+}
+
+/// gzip in gzip is looked into once, BGZF not at all.
+#[test]
+fn looking_into_gzip_ends_somewhere() {
+    let mut nested = dump("pg-dump.sql");
+    (0..50).for_each(|_| nested = gzip(&nested));
+    assert!(unknown(&nested).contains("inside the gzip"));
+    let bgzf =
+        [&[0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 0xff, 6, 0, b'B', b'C', 2, 0, 0x1b, 0][..], &[0; 9]].concat();
+    assert!(unknown(&bgzf).contains("not looked into"));
+    assert!(unknown(&gzip(b"").repeat(100_000)).contains("more members"));
 }
