@@ -1,0 +1,42 @@
+//! A text that must not be seen: a key, a password, a certificate.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+/// A secret text. Its `Debug` prints nothing of it; it is wiped from memory when dropped.
+///
+/// It is serialized in clear: the one place where that is wanted is the profile that a pod is given.
+#[derive(Clone, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Sensitive(#[schemars(with = "String")] Zeroizing<String>);
+
+impl Sensitive {
+    /// The text in clear.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether there is no text at all.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl From<String> for Sensitive {
+    fn from(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+}
+
+impl From<&str> for Sensitive {
+    fn from(text: &str) -> Self {
+        Self(Zeroizing::new(text.to_owned()))
+    }
+}
+
+impl std::fmt::Debug for Sensitive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.is_empty() { "(empty)" } else { "(hidden)" })
+    }
+}
