@@ -1,15 +1,14 @@
 //! A text that must not be seen: a key, a password, a certificate.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 /// A secret text. Its `Debug` prints nothing of it; it is wiped from memory when dropped.
 ///
 /// It is serialized in clear: the one place where that is wanted is the profile that a pod is given.
-#[derive(Clone, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(transparent)]
-pub struct Sensitive(#[schemars(with = "String")] Zeroizing<String>);
+#[derive(Clone, Default, Deserialize, Eq, PartialEq)]
+#[serde(from = "String")]
+pub struct Sensitive(Zeroizing<String>);
 
 impl Sensitive {
     /// The text in clear.
@@ -32,6 +31,12 @@ impl From<String> for Sensitive {
 impl From<&str> for Sensitive {
     fn from(text: &str) -> Self {
         Self(Zeroizing::new(text.to_owned()))
+    }
+}
+
+impl Serialize for Sensitive {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.reveal())
     }
 }
 
