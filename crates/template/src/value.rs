@@ -433,6 +433,15 @@ impl Value {
         if let Data::Pointer(Some(p)) = &self.data { Some(p) } else { None }
     }
 
+    /// A struct's field by its Go name, embedded structs included; `None` where there is none.
+    pub fn field(&self, name: &str) -> Option<Value> {
+        let mut at = self.clone();
+        for i in self.ty.find_field(name)? {
+            at = at.field_values().get(i).cloned()?;
+        }
+        Some(at)
+    }
+
     /// The values of a struct's fields.
     pub(crate) fn field_values(&self) -> &[Value] {
         if let Data::Struct(fields) = &self.data { fields } else { &[] }
