@@ -17,6 +17,9 @@ Exit status:
   8    the stream or its producer failed, or the dump is incomplete; nothing was stored
   129, 130, 143   ended by SIGHUP, SIGINT, SIGTERM";
 
+/// What to do when gzip cannot be put back.
+const WITHOUT_GZIP: &str = "`cistern pull --as=content` gives the stream without gzip";
+
 /// Exit codes; the numbers are an interface and never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -166,6 +169,30 @@ impl From<cistern_repo::Error> for Failure {
             Kind::Stream => (Exit::Stream, None),
         };
         Failure { exit, message: error.to_string(), hint: hint.map(str::to_owned) }
+    }
+}
+
+impl From<cistern_mover::Error> for Failure {
+    fn from(error: cistern_mover::Error) -> Failure {
+        use cistern_mover::Error;
+        let message = error.to_string();
+        let (exit, hint) = match error {
+            Error::Repository(error) => return error.into(),
+            Error::Store(error) => return error.into(),
+            Error::Profile { .. } | Error::Path { .. } | Error::Reference { .. } | Error::Refused { .. } => {
+                (Exit::Usage, None)
+            }
+            Error::Empty { .. } => (Exit::Stream, Some("--allow-empty stores it all the same")),
+            Error::Incomplete { .. } => (
+                Exit::Stream,
+                Some("look at the dump program's own messages; --accept-partial stores it, marked as truncated"),
+            ),
+            Error::Stream { .. } => (Exit::Stream, None),
+            Error::NotFound { .. } => (Exit::NotFound, None),
+            Error::Wrapping { .. } => (Exit::Damaged, Some(WITHOUT_GZIP)),
+            Error::Newer { .. } => (Exit::Usage, Some(WITHOUT_GZIP)),
+        };
+        Failure { exit, message, hint: hint.map(str::to_owned) }
     }
 }
 

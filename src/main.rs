@@ -8,7 +8,6 @@ mod commands;
 mod confirm;
 mod context;
 mod failure;
-mod intake;
 mod keyfile;
 mod listing;
 mod output;

@@ -2,14 +2,10 @@
 
 use crate::failure::{Exit, Failure};
 use crate::stdio::StreamOut;
-use cistern_format::object::from_cbor;
-use cistern_repo::{Sink, Wrap};
-use cistern_stream::gzip::{Rewrapper, Segment};
 use std::fs::{File, Permissions};
-use std::io::{BufWriter, Error, Result, Write};
+use std::io::{Error, Result};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 use tempfile::{Builder, NamedTempFile};
 
 /// A place that was opened for writing.
@@ -24,9 +20,6 @@ pub enum Output {
         target: PathBuf,
     },
 }
-
-/// Wrapped bytes that are written at once.
-const WRAPPED_BYTES: usize = 1 << 20;
 
 /// The name that means standard output.
 pub const STDOUT: &str = "-";
@@ -96,75 +89,4 @@ fn cannot_write(path: &Path, error: &Error) -> Failure {
         _ => Exit::Other,
     };
     Failure::new(exit, format!("cannot write {}: {error}", path.display()))
-}
-
-/// Puts gzip back on while the content is written.
-#[derive(Clone)]
-pub struct Wrapping(Arc<Mutex<State>>);
-
-struct State {
-    rewrapper: Option<Rewrapper>,
-    out: BufWriter<StreamOut>,
-}
-
-impl Wrapping {
-    /// As `wrap` says that it was.
-    ///
-    /// # Errors
-    /// A description of the wrapping that is damaged, or of a later version.
-    pub fn new(wrap: &Wrap, out: StreamOut) -> std::result::Result<Wrapping, Failure> {
-        if wrap.version != crate::intake::WRAP_VERSION {
-            let message = format!("its gzip was described by a newer cistern (version {})", wrap.version);
-            return Err(Failure::usage(message).hint("--as=content gives the stream without gzip"));
-        }
-        let damaged = |why: String| {
-            Failure::new(Exit::Damaged, format!("cannot put gzip back: {why}"))
-                .hint("--as=content gives the stream without gzip")
-        };
-        let segments: Vec<Segment> =
-            from_cbor("description of gzip", &wrap.segments).map_err(|d| damaged(d.to_string()))?;
-        let rewrapper = Rewrapper::new(segments).map_err(|e| damaged(e.to_string()))?;
-        // The rewrapper writes five bytes between any two blocks of content.
-        let out = BufWriter::with_capacity(WRAPPED_BYTES, out);
-        Ok(Wrapping(Arc::new(Mutex::new(State { rewrapper: Some(rewrapper), out }))))
-    }
-
-    /// A writer that takes content.
-    pub fn sink(&self) -> Sink {
-        Box::new(self.clone())
-    }
-
-    /// All content was written and verified: closes the last member.
-    pub fn finish(self) -> Result<()> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(rewrapper) = state.rewrapper.take() else { return Ok(()) };
-        let mut written = Ok(());
-        let out = &mut state.out;
-        let finished = rewrapper.finish(&mut |bytes| put(out, bytes, &mut written));
-        finished.map_err(Error::other).and(written)?;
-        out.flush()
-    }
-}
-
-impl Write for Wrapping {
-    fn write(&mut self, content: &[u8]) -> Result<usize> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let State { rewrapper, out } = &mut *state;
-        let Some(rewrapper) = rewrapper else { return Err(Error::other("it was finished before")) };
-        let mut written = Ok(());
-        let pushed = rewrapper.push(content, &mut |bytes| put(out, bytes, &mut written));
-        pushed.map_err(Error::other).and(written)?;
-        Ok(content.len())
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        Ok(())
-    }
-}
-
-/// Writes until something fails, and keeps the failure.
-fn put(out: &mut impl Write, bytes: &[u8], written: &mut Result<()>) {
-    if written.is_ok() {
-        *written = out.write_all(bytes);
-    }
 }

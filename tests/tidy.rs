@@ -13,8 +13,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("stream", &[]),
     ("template", &[]),
     ("repo", &["format", "store"]),
+    ("mover", &["api", "repo", "store", "stream"]),
     ("sim", &["store"]),
-    ("cistern", &["format", "repo", "store", "stream"]),
+    ("cistern", &["format", "mover", "repo", "store", "stream"]),
 ];
 
 /// Words that must not stand in a crate's production code.
@@ -29,6 +30,7 @@ const ABSENT: &[(&str, &[&str])] = &[
         &["async ", "std::fs", "std::net", "tokio", "SystemTime", "std::thread", "std::env", "println!"],
     ),
     ("store", &["std::env::", "println!", "cistern_format"]),
+    ("mover", &["std::env::", "println!", "std::fs", "std::process", "cistern_format"]),
     ("repo", &["std::env::", "println!", "std::fs", "std::net", "object_store"]),
     (
         "template",

@@ -2,10 +2,11 @@
 
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::output::{Output, STDOUT, Wrapping};
+use crate::output::{Output, STDOUT};
 use crate::progress::Meter;
 use crate::report::SnapshotReport;
 use crate::show;
+use cistern_mover::Wrapping;
 use cistern_repo::{Counter, Repository, SnapshotInfo, select};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -101,7 +102,7 @@ async fn write(
 ) -> Result<bool, Failure> {
     let wrap = snapshot.snapshot.wrap.as_ref().filter(|_| form == Form::Wrapped);
     let wrapping = match wrap {
-        Some(wrap) => Some(Wrapping::new(wrap, output.writer()?)?),
+        Some(wrap) => Some(Wrapping::new(wrap, Box::new(output.writer()?))?),
         None => None,
     };
     let sink = match &wrapping {

@@ -5,14 +5,13 @@
 use crate::commands::init;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::intake::{Intake, Outcome, Seen};
 use crate::producer::{Producers, Program};
 use crate::progress::Meter;
 use crate::report::SnapshotReport;
 use crate::show;
 use crate::stdio::{StreamIn, stdin_is_file};
-use cistern_repo::{Config, Content, Facts, Ingested, Push, PushOptions, Receipt, Repository, check_name};
-use cistern_stream::{Completeness, Finding};
+use cistern_mover::{Intake, Lenience, Outcome, Seen, judge};
+use cistern_repo::{Config, Facts, Ingested, Push, PushOptions, Receipt, Repository, check_name};
 use serde::Serialize;
 use std::ffi::OsString;
 use std::time::Duration;
@@ -86,9 +85,11 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let meter = Meter::start(context);
     let taken = take_in(push, &args, &programs, &meter, context).await?;
     let bytes = taken.ingested.raw_bytes();
-    let (facts, advice) = judge(taken.seen, taken.producer, bytes, &args)?;
+    let lenience = Lenience { partial: args.accept_partial, empty: args.allow_empty };
+    let verdict = judge(&args.name, taken.seen, bytes, lenience)?;
+    let facts = Facts { producer: taken.producer, ..verdict.facts };
     let receipt = taken.ingested.commit(facts).await?;
-    report(&receipt, advice, &meter, &repository, context)
+    report(&receipt, verdict.advice, &meter, &repository, context)
 }
 
 fn programs(args: &Args) -> Vec<Program> {
@@ -169,38 +170,6 @@ async fn take_in(
 fn reached_end(outcome: &Outcome) -> Result<Seen, Failure> {
     let unread = || Failure::new(Exit::Stream, "the stream was not read to its end; nothing was stored");
     outcome.take().ok_or_else(unread)
-}
-
-/// Whether the stream may be committed, and with what facts; besides, advice to whoever made the dump.
-fn judge(
-    seen: Seen,
-    producer: Option<String>,
-    bytes: u64,
-    args: &Args,
-) -> Result<(Facts, Option<String>), Failure> {
-    if bytes == 0 && !args.allow_empty {
-        let message = format!("cannot push `{}`: the stream is empty; nothing was stored", args.name);
-        return Err(Failure::new(Exit::Stream, message).hint("--allow-empty stores it all the same"));
-    }
-    let Finding { format, completeness, advice } = seen.finding;
-    let (verdict, detail) = match completeness {
-        Completeness::Complete => ("complete", None),
-        Completeness::Truncated { why } => ("truncated", Some(why)),
-        Completeness::Unknown { why } => ("unknown", Some(why)),
-    };
-    let suspect = (verdict == "truncated").then(|| {
-        let why = detail.as_deref().unwrap_or_default();
-        format!("truncated {format}: {why}")
-    });
-    if let Some(why) = suspect.as_ref().filter(|_| !args.accept_partial) {
-        let message =
-            format!("cannot push `{}`: the dump is incomplete ({why}); nothing was stored", args.name);
-        return Err(Failure::new(Exit::Stream, message).hint(
-            "look at the dump program's own messages; --accept-partial stores it, marked as truncated",
-        ));
-    }
-    let content = Content { format: format.to_string(), completeness: verdict.to_owned(), detail };
-    Ok((Facts { content, wrap: seen.wrap, producer, suspect, copied_from: None }, advice))
 }
 
 #[derive(Serialize)]

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
+use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::{
     Attributes, GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode,
@@ -22,9 +23,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 use tokio::time::timeout;
 
+/// What is asked of a cloud's client: objects whole, and objects in parts.
+pub(crate) trait Client: ObjectStore + MultipartStore {}
+
+impl<C: ObjectStore + MultipartStore> Client for C {}
+
 /// A bucket or container, or what lies below a prefix of it.
 pub(crate) struct CloudStore {
-    pub(crate) client: Arc<dyn ObjectStore>,
+    pub(crate) client: Arc<dyn Client>,
     /// Above every key; may be empty.
     pub(crate) prefix: Path,
     /// URL for messages, without secrets.
@@ -68,19 +74,20 @@ impl CloudStore {
 
     /// Writes without a condition, which nothing but [`crate::doctor`] does, to see whether it is refused.
     pub(crate) async fn overwrite(&self, key: &Key, bytes: Bytes) -> Result<(), Error> {
-        self.answer("overwrite", key, self.client.put(&self.path(key), bytes.into())).await.map(drop)
+        let path = self.path(key);
+        self.answer("overwrite", &self.subject(key), self.client.put(&path, bytes.into())).await.map(drop)
     }
 
     /// Waits for an answer for as long as a request without data may take.
-    async fn answer<T>(
+    pub(crate) async fn answer<T>(
         &self,
         doing: &'static str,
-        key: &Key,
+        subject: &str,
         request: impl Future<Output = object_store::Result<T>>,
     ) -> Result<T, Error> {
         match timeout(self.patience.stall, request).await {
-            Ok(answer) => answer.map_err(|e| explain(&e).error(doing, self.subject(key))),
-            Err(_) => Err(self.stalled(doing, self.subject(key))),
+            Ok(answer) => answer.map_err(|e| explain(&e).error(doing, subject)),
+            Err(_) => Err(self.stalled(doing, subject)),
         }
     }
 
@@ -122,14 +129,13 @@ impl CloudStore {
     }
 
     /// Reads a body of exactly `len` bytes, each piece of it within the stall time.
-    async fn body(&self, key: &Key, result: GetResult, len: u64) -> Result<Bytes, Error> {
+    pub(crate) async fn body(&self, subject: &str, result: GetResult, len: u64) -> Result<Bytes, Error> {
         let mut pieces = result.into_stream();
         let mut whole = BytesMut::new();
-        while let Some(piece) = timeout(self.patience.stall, pieces.next())
-            .await
-            .map_err(|_| self.stalled("read", self.subject(key)))?
+        while let Some(piece) =
+            timeout(self.patience.stall, pieces.next()).await.map_err(|_| self.stalled("read", subject))?
         {
-            let piece = piece.map_err(|e| explain(&e).error("read", self.subject(key)))?;
+            let piece = piece.map_err(|e| explain(&e).error("read", subject))?;
             if piece.len() as u64 == len && whole.is_empty() {
                 return Ok(piece);
             }
@@ -138,15 +144,21 @@ impl CloudStore {
             }
             if (whole.len() + piece.len()) as u64 > len {
                 let why = format!("more came than the {len} bytes that were announced");
-                return Err(Error::new(ErrorKind::Unavailable, "read", self.subject(key), why));
+                return Err(Error::new(ErrorKind::Unavailable, "read", subject, why));
             }
             whole.extend_from_slice(&piece);
         }
         if (whole.len() as u64) < len {
             let why = format!("{} bytes came, {len} were announced", whole.len());
-            return Err(Error::new(ErrorKind::Unavailable, "read", self.subject(key), why));
+            return Err(Error::new(ErrorKind::Unavailable, "read", subject, why));
         }
         Ok(whole.freeze())
+    }
+
+    /// Every object below a directory of the bucket, or in the whole bucket, in the order of names.
+    pub(crate) fn list_below(&self, dir: Path) -> BoxStream<'_, Result<ObjectMeta, Error>> {
+        let listing = Listing::new(self, dir);
+        stream::unfold(listing, |mut listing| async { Some((listing.next().await?, listing)) }).boxed()
     }
 
     fn cut_short(&self, key: &Key, range: &Range<u64>, size: u64) -> Error {
@@ -173,13 +185,13 @@ impl Store for CloudStore {
 
     async fn get(&self, key: &Key, size_max: u64) -> Result<Bytes, Error> {
         let path = self.path(key);
-        let result = self.answer("read", key, self.client.get(&path)).await?;
+        let result = self.answer("read", &self.subject(key), self.client.get(&path)).await?;
         let size = result.meta.size;
         if size > size_max {
             let why = format!("it has {size} bytes, at most {size_max} are allowed");
             return Err(Error::new(ErrorKind::TooLarge, "read", self.subject(key), why));
         }
-        self.body(key, result, size).await
+        self.body(&self.subject(key), result, size).await
     }
 
     async fn get_range(&self, key: &Key, range: Range<u64>) -> Result<Bytes, Error> {
@@ -191,7 +203,8 @@ impl Store for CloudStore {
         }
         let path = self.path(key);
         let options = GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
-        let result = match self.answer("read", key, self.client.get_opts(&path, options)).await {
+        let subject = self.subject(key);
+        let result = match self.answer("read", &subject, self.client.get_opts(&path, options)).await {
             // Some answer a range of an empty object in a way of their own; its size says what they meant.
             Err(e) if matches!(e.kind, ErrorKind::Other | ErrorKind::CutShort) => {
                 let size = self.head(key).await?.size;
@@ -202,23 +215,31 @@ impl Store for CloudStore {
         if result.range != range {
             return Err(self.cut_short(key, &range, result.meta.size));
         }
-        self.body(key, result, range.end - range.start).await
+        self.body(&subject, result, range.end - range.start).await
     }
 
     async fn head(&self, key: &Key) -> Result<Entry, Error> {
         let path = self.path(key);
-        let meta = self.answer("look up", key, self.client.head(&path)).await?;
+        let meta = self.answer("look up", &self.subject(key), self.client.head(&path)).await?;
         Ok(entry(key.clone(), &meta))
     }
 
     fn list(&self, prefix: &str) -> BoxStream<'_, Result<Entry, Error>> {
-        let listing = Listing::new(self, prefix.to_owned());
-        stream::unfold(listing, |mut listing| async { Some((listing.next().await?, listing)) }).boxed()
+        let dir = prefix.rfind('/').map_or("", |end| &prefix[..end]);
+        let dir: Path = self.prefix.parts().chain(Path::from(dir).parts()).collect();
+        let prefix = prefix.to_owned();
+        let ours = move |meta: ObjectMeta| {
+            let below: Path = meta.location.prefix_match(&self.prefix)?.collect();
+            let key = below.as_ref().parse::<Key>().ok()?;
+            key.as_str().starts_with(&prefix).then(|| entry(key, &meta))
+        };
+        let all = self.list_below(dir);
+        all.filter_map(move |meta| std::future::ready(meta.map(&ours).transpose())).boxed()
     }
 
     async fn delete(&self, key: &Key) -> Result<(), Error> {
         let path = self.path(key);
-        match self.answer("delete", key, self.client.delete(&path)).await {
+        match self.answer("delete", &self.subject(key), self.client.delete(&path)).await {
             Err(e) if e.kind == ErrorKind::NotFound => Ok(()),
             done => done,
         }
@@ -245,7 +266,7 @@ fn entry(key: Key, meta: &ObjectMeta) -> Entry {
 /// the last name it gave.
 struct Listing<'s> {
     store: &'s CloudStore,
-    prefix: String,
+    dir: Path,
     objects: Option<BoxStream<'static, object_store::Result<ObjectMeta>>>,
     last: Option<Path>,
     backoff: Backoff,
@@ -253,21 +274,19 @@ struct Listing<'s> {
 }
 
 impl<'s> Listing<'s> {
-    fn new(store: &'s CloudStore, prefix: String) -> Listing<'s> {
+    fn new(store: &'s CloudStore, dir: Path) -> Listing<'s> {
         let backoff = Backoff::new(&store.patience);
-        Listing { store, prefix, objects: None, last: None, backoff, over: false }
+        Listing { store, dir, objects: None, last: None, backoff, over: false }
     }
 
-    async fn next(&mut self) -> Option<Result<Entry, Error>> {
+    async fn next(&mut self) -> Option<Result<ObjectMeta, Error>> {
         while !self.over {
             match self.step().await {
                 Ok(Some(meta)) => {
                     // It moves, so its patience is as fresh as at the start.
                     self.backoff = Backoff::new(&self.store.patience);
                     self.last = Some(meta.location.clone());
-                    if let Some(entry) = self.ours(&meta) {
-                        return Some(Ok(entry));
-                    }
+                    return Some(Ok(meta));
                 }
                 Ok(None) => self.over = true,
                 Err(e) => {
@@ -289,27 +308,17 @@ impl<'s> Listing<'s> {
     /// The next object as the cloud lists it, or the end.
     async fn step(&mut self) -> Result<Option<ObjectMeta>, Error> {
         let store = self.store;
-        let objects = self.objects.get_or_insert_with(|| {
-            let dir = self.prefix.rfind('/').map_or("", |end| &self.prefix[..end]);
-            let dir: Path = store.prefix.parts().chain(Path::from(dir).parts()).collect();
-            match &self.last {
-                Some(last) => store.client.list_with_offset(Some(&dir), last),
-                None => store.client.list(Some(&dir)),
-            }
+        let objects = self.objects.get_or_insert_with(|| match &self.last {
+            Some(last) => store.client.list_with_offset(Some(&self.dir), last),
+            None => store.client.list(Some(&self.dir)),
         });
-        let subject = || format!("{}/{}", store.location, self.prefix);
+        let subject = || format!("{}, below `{}`", store.location, self.dir);
         match timeout(store.patience.stall, objects.next()).await {
             Ok(None) => Ok(None),
             Ok(Some(Ok(meta))) => Ok(Some(meta)),
             Ok(Some(Err(e))) => Err(explain(&e).error("list", subject())),
             Err(_) => Err(store.stalled("list", subject())),
         }
-    }
-
-    fn ours(&self, meta: &ObjectMeta) -> Option<Entry> {
-        let below: Path = meta.location.prefix_match(&self.store.prefix)?.collect();
-        let key = below.as_ref().parse::<Key>().ok()?;
-        key.as_str().starts_with(&self.prefix).then(|| entry(key, meta))
     }
 }
 
@@ -334,7 +343,7 @@ mod tests {
         let mut result = store.client.get(&store.path(&key)).await.unwrap();
         let pieces: Vec<_> = pieces.iter().map(|piece| Ok(Bytes::from_static(piece.as_bytes()))).collect();
         result.payload = GetResultPayload::Stream(stream::iter(pieces).boxed());
-        store.body(&key, result, len).await
+        store.body("a", result, len).await
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! From a bucket and options to a client of the cloud it is in.
 
-use crate::cloud::CloudStore;
+use crate::cloud::{Client, CloudStore};
 use crate::explain::root_cause;
 use crate::http::{Connector, install_crypto};
 use crate::location::{Cloud, Location};
@@ -10,9 +10,7 @@ use object_store::aws::{self, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::path::Path;
-use object_store::{
-    Attribute, Attributes, Certificate, ClientOptions, HeaderValue, ObjectStore, RetryConfig,
-};
+use object_store::{Attribute, Attributes, Certificate, ClientOptions, HeaderValue, RetryConfig};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -114,7 +112,7 @@ impl Target<'_> {
         Ok(client)
     }
 
-    fn s3(&self) -> Result<Arc<dyn ObjectStore>, Error> {
+    fn s3(&self) -> Result<Arc<dyn Client>, Error> {
         let options = self.options;
         if options.access_key_id.is_some() != options.secret_access_key.is_some() {
             return Err(config("the credentials", "`access_key_id` and `secret_access_key` go together"));
@@ -164,7 +162,7 @@ impl Target<'_> {
         Ok(Arc::new(builder.build().map_err(bad_options)?))
     }
 
-    fn gcs(&self) -> Result<Arc<dyn ObjectStore>, Error> {
+    fn gcs(&self) -> Result<Arc<dyn Client>, Error> {
         let options = self.options;
         let mut builder = GoogleCloudStorageBuilder::new()
             .with_http_connector(Connector)
@@ -192,7 +190,7 @@ impl Target<'_> {
         Ok(Arc::new(builder.build().map_err(|_| config("the credentials of GCS", why))?))
     }
 
-    fn azure(&self) -> Result<Arc<dyn ObjectStore>, Error> {
+    fn azure(&self) -> Result<Arc<dyn Client>, Error> {
         let options = self.options;
         let Some(account) = &options.account else {
             return Err(config("the options", "az:// needs the storage `account`"));

@@ -5,8 +5,9 @@
 //! tells what one really does; `contract` (a feature) is the suite that all of them pass.
 //!
 //! **What is absent on purpose:** keys, snapshots, packs; the environment (callers hand over
-//! every credential); overwriting (there is no verb for it, so versioned, locked and
-//! no-overwrite buckets work).
+//! every credential); overwriting in a [`Store`] (there is no verb for it, so versioned, locked and
+//! no-overwrite buckets work). [`Objects`] stands beside it for what other programs keep in a bucket:
+//! plain objects of any name and length, streamed, replaced at will.
 //!
 //! ```
 //! use bytes::Bytes;
@@ -37,10 +38,12 @@ mod key;
 mod limit;
 mod location;
 mod mem;
+mod objects;
 mod open;
 mod options;
 mod retry;
 mod secret;
+mod upload;
 
 pub use error::{Error, ErrorKind};
 pub use fs::FsStore;
@@ -49,10 +52,12 @@ pub use key::Key;
 pub use limit::{Limit, Throttle};
 pub use location::{Cloud, Location};
 pub use mem::MemStore;
+pub use objects::{Found, Objects};
 pub use open::{clean_staging, open, prepare};
 pub use options::{Checksum, Options};
 pub use retry::{Patience, Retry};
 pub use secret::Secret;
+pub use upload::Upload;
 
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -88,7 +88,7 @@ async fn on_disk<T: Send + 'static>(
     }
 }
 
-async fn greet(store: &CloudStore) -> Result<(), Error> {
+pub(crate) async fn greet(store: &CloudStore) -> Result<(), Error> {
     let total = store.patience.total.min(GREET);
     let mut backoff = Backoff::new(&Patience { total, ..store.patience.clone() });
     loop {

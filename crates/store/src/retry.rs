@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
+use std::fmt::Display;
 use std::ops::Range;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
@@ -99,6 +100,33 @@ impl Backoff {
     }
 }
 
+/// Makes attempts to move `size_bytes` until one does or `patience` is at its end. Only
+/// [`ErrorKind::Unavailable`] is tried again.
+pub(crate) async fn persist<T, F>(
+    patience: &Patience,
+    doing: &'static str,
+    subject: impl Display,
+    size_bytes: u64,
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let mut backoff = Backoff::new(patience);
+    let limit = patience.attempt_limit(size_bytes);
+    loop {
+        let failure = match timeout(limit, attempt()).await {
+            Ok(Err(e)) if e.kind == ErrorKind::Unavailable => e,
+            Ok(done) => return done,
+            Err(_) => {
+                let why = format!("it was not done within {} s", limit.as_secs());
+                Error::new(ErrorKind::Unavailable, doing, &subject, why)
+            }
+        };
+        backoff.wait_after(failure).await?;
+    }
+}
+
 /// A store whose passing failures are tried again.
 ///
 /// # What a lost reply means
@@ -123,24 +151,12 @@ impl<S: Store> Retry<S> {
         doing: &'static str,
         key: &Key,
         size_bytes: u64,
-        mut attempt: impl FnMut() -> F,
+        attempt: impl FnMut() -> F,
     ) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let mut backoff = Backoff::new(&self.patience);
-        let limit = self.patience.attempt_limit(size_bytes);
-        loop {
-            let failure = match timeout(limit, attempt()).await {
-                Ok(Err(e)) if e.kind == ErrorKind::Unavailable => e,
-                Ok(done) => return done,
-                Err(_) => {
-                    let why = format!("it was not done within {} s", limit.as_secs());
-                    Error::new(ErrorKind::Unavailable, doing, key, why)
-                }
-            };
-            backoff.wait_after(failure).await?;
-        }
+        persist(&self.patience, doing, key, size_bytes, attempt).await
     }
 }
 

@@ -3,7 +3,6 @@
 //! The first bytes decide whether there is gzip. If so a thread of its own inflates, and what it makes waits
 //! in a bounded channel; if not, bytes pass straight through. Either way the content is shown to the sniffer.
 
-use cistern_format::object::to_cbor;
 use cistern_repo::Wrap;
 use cistern_stream::gzip::{HEADER_BYTES_MAX, Limits, Segment, Unwrapper, Verdict, looks_unwrappable};
 use cistern_stream::{Finding, Sniffer};
@@ -223,11 +222,16 @@ impl Inflater {
         let segments = unwrapper.finish().map_err(Error::other)?;
         // A head that only looked like gzip was passed through unchanged.
         let wrapped = segments.iter().any(|segment| matches!(segment, Segment::Gzip { .. }));
-        Ok(wrapped.then(|| Wrap {
+        if !wrapped {
+            return Ok(None);
+        }
+        let mut described = Vec::new();
+        ciborium::into_writer(&segments, &mut described).map_err(Error::other)?;
+        Ok(Some(Wrap {
             version: WRAP_VERSION,
             original_bytes,
             original_digest: (*digest.finalize().as_bytes()).into(),
-            segments: to_cbor(&segments),
+            segments: described,
         }))
     }
 
