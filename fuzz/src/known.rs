@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// Mutated inputs per target; a whole repository is read for each one of `repository`.
 fn mutations(target: &str) -> usize {
-    if target == "repository" { 60 } else { 3000 }
+    if target == "repository" { 400 } else { 3000 }
 }
 
 /// The address space of this program, in bytes: an input that makes a body ask for more ends the test.

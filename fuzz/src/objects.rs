@@ -1,9 +1,7 @@
 //! CBOR bodies: configuration, snapshots, and the small objects around them.
 
 use cistern_format::config::Config;
-use cistern_format::object::{
-    Forgotten, Mark, Session, Trash, TrashQueue, Verified, from_cbor, to_cbor,
-};
+use cistern_format::object::{Forgotten, Mark, Session, Trash, TrashQueue, Verified, from_cbor, to_cbor};
 use cistern_format::snapshot::{Snapshot, Tombstone};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

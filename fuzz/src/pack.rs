@@ -38,7 +38,8 @@ fn forged(mut u: Unstructured<'_>) -> Result<()> {
     let truth = [records_end, sealed.len() as u64, records_end];
     let [offset, len, end] = if sound { truth } else { lies };
     object.extend_from_slice(&sealed);
-    let trailer = [&offset.to_le_bytes()[..], &(len as u32).to_le_bytes(), &end.to_le_bytes(), &[0; 4]].concat();
+    let trailer =
+        [&offset.to_le_bytes()[..], &(len as u32).to_le_bytes(), &end.to_le_bytes(), &[0; 4]].concat();
     let trailer = part(&object[..HEADER_LEN], b"TRAILER", &trailer);
     object.extend_from_slice(&trailer);
     let mac = blake3::keyed_hash(&keys().auth().0, blake3::hash(&object).as_bytes());
@@ -53,7 +54,8 @@ fn check(id: PackId, object: &[u8]) {
     let whole = pack::check_whole(&keys, &id, object);
     let header = &object[..HEADER_LEN];
     pack::check_header(&keys, &id, header).expect("the header is right");
-    let Ok(trailer) = pack::open_trailer(&keys, header, &object[object.len() - END_LEN..], object.len() as u64)
+    let Ok(trailer) =
+        pack::open_trailer(&keys, header, &object[object.len() - END_LEN..], object.len() as u64)
     else {
         return assert!(whole.is_err());
     };

@@ -73,8 +73,10 @@ impl Specimen {
 
 pub fn run(input: &[u8]) {
     let mut u = Unstructured::new(input);
+    // Made before the runtime that reads it: one cannot start another.
+    let specimen = &*SPECIMEN;
     alone(async {
-        let place = SPECIMEN.place();
+        let place = specimen.place();
         let forging = u.ratio(1, 2).unwrap_or(false);
         // What is left when the input ends is the harm there is.
         let _ = if forging { forge(&mut u, &place).await } else { damage(&mut u, &place.store.mem).await };
@@ -228,7 +230,7 @@ fn some(u: &mut Unstructured<'_>, nodes: &[Node]) -> Result<Vec<Node>> {
 /// Reads what can be read, and sees that nothing which could be read before care is lost by it.
 async fn check(place: &Place, forged: bool) {
     let Ok(repo) = place.open_on(place.store.clone(), 3).await else { return };
-    let before = readable(&repo).await;
+    let before = readable(&repo, None).await;
     let _ = repo.stats().await;
     if let Some(restored) = verify(&repo).await {
         assert_eq!(restored, before.len() as u64, "verify says that all can be restored");
@@ -239,7 +241,7 @@ async fn check(place: &Place, forged: bool) {
     let repaired = repo.repair(&repair, Arc::new(Silent)).await.is_ok();
     let healed = push_next(&repo).await;
     let _ = prune(&repo).await;
-    let after = readable(&repo).await;
+    let after = readable(&repo, healed).await;
     // Who has the keys can condemn and forget what he likes.
     if !forged {
         let lost: Vec<_> = before.iter().filter(|id| !after.contains(id)).collect();
@@ -265,19 +267,18 @@ async fn push_next(repo: &Repository) -> Option<SnapshotId> {
     Some(id)
 }
 
-/// Ids of the snapshots that can be restored.
+/// Ids of the snapshots that can be restored, of those that are listed or known.
 ///
 /// # Panics
 /// If one restores to something else than was pushed.
-async fn readable(repo: &Repository) -> Vec<SnapshotId> {
+async fn readable(repo: &Repository, pushed: Option<SnapshotId>) -> Vec<SnapshotId> {
     let mut found = Vec::new();
-    let mut infos = repo.snapshots().await.unwrap_or_default();
-    if infos.is_empty() {
-        for id in SPECIMEN.snapshots.keys() {
-            infos.extend(repo.find_snapshot(&id.to_string()).await);
-        }
-    }
-    for info in infos {
+    let listed = repo.snapshots().await;
+    for info in match listed {
+        Ok(infos) => infos,
+        // One that cannot be read keeps the list from being made, and must not hide the others.
+        Err(_) => by_id(repo, SPECIMEN.snapshots.keys().copied().chain(pushed)).await,
+    } {
         let Some(bytes) = pull(repo, &info).await else { continue };
         assert_eq!(blake3::hash(&bytes).as_bytes(), &*info.snapshot.digest);
         match SPECIMEN.snapshots.get(&info.id) {
@@ -287,6 +288,14 @@ async fn readable(repo: &Repository) -> Vec<SnapshotId> {
         found.push(info.id);
     }
     found
+}
+
+async fn by_id(repo: &Repository, ids: impl Iterator<Item = SnapshotId>) -> Vec<SnapshotInfo> {
+    let mut infos = Vec::new();
+    for id in ids {
+        infos.extend(repo.find_snapshot(&id.to_string()).await);
+    }
+    infos
 }
 
 /// The bytes of a snapshot; `None` if they were refused.

@@ -53,7 +53,8 @@ fn take_off(mut u: Unstructured<'_>) -> Result<()> {
     let mut contents = Vec::new();
     for _ in 0..members {
         let content = <&[u8]>::arbitrary(&mut u)?;
-        let mut encoder = flate2::write::GzEncoder::new(stream, flate2::Compression::new(u32::from(sizes[0]) % 10));
+        let mut encoder =
+            flate2::write::GzEncoder::new(stream, flate2::Compression::new(u32::from(sizes[0]) % 10));
         encoder.write_all(content).expect("a Vec takes every write");
         stream = encoder.finish().expect("a Vec takes every write");
         contents.extend_from_slice(content);
@@ -94,7 +95,10 @@ fn unwrap(pieces: &[&[u8]]) -> std::result::Result<(Vec<u8>, Vec<Segment>), Stri
         pushes.try_for_each(|piece| unwrapper.push(piece, &mut |bytes| content.extend_from_slice(bytes)));
     assert!(content.len() as u64 <= CONTENT_BYTES_MAX, "the limit holds");
     if let Err(error) = &pushed {
-        assert_eq!(unwrapper.push(b"more", &mut |_| panic!("no content after an error")).as_ref(), Err(error));
+        assert_eq!(
+            unwrapper.push(b"more", &mut |_| panic!("no content after an error")).as_ref(),
+            Err(error)
+        );
     }
     match pushed.and_then(|()| unwrapper.finish()) {
         Ok(segments) => Ok((content, segments)),

@@ -42,7 +42,8 @@ pub fn template(input: &[u8]) {
     let Some((text, data)) = split(input) else { return };
     let Ok(template) = Template::parse("fuzz", text, &FUNCTIONS) else { return };
     for missing_key in [MissingKey::Default, MissingKey::Zero, MissingKey::Error] {
-        let world = World { dice: Arc::new(|bytes| bytes.fill(7)), ..World::at(Time::unix(1_700_000_000, 0)) };
+        let world =
+            World { dice: Arc::new(|bytes| bytes.fill(7)), ..World::at(Time::unix(1_700_000_000, 0)) };
         let options = Options { limits: limits(), missing_key, world };
         let rendered = template.render(&data, &options);
         if let Ok(out) = &rendered {
