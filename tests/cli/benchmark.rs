@@ -3,8 +3,8 @@
 use crate::home::*;
 use crate::ls::fields;
 
-const STAGES: [&str; 10] =
-    ["compress", "cut", "delta", "expand", "name", "open", "read", "recognise", "seal", "sketch"];
+const STAGES: [&str; 11] =
+    ["compress", "cut", "delta", "digest", "expand", "name", "open", "read", "recognise", "seal", "sketch"];
 
 #[test]
 fn stages_and_trips_have_speeds_and_ratios() {
