@@ -9,7 +9,7 @@ use crate::profile::Profile;
 use crate::secret::SecretSource;
 use crate::terminal::{Terminal, ask_passphrase};
 use cistern_repo::{Credential, RepoId, Repository, Unlock, World};
-use cistern_store::{Location, Options, Store};
+use cistern_store::{FsStore, Location, Options, Store};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -35,6 +35,7 @@ pub struct Context {
     pub tags: Vec<String>,
     options: Options,
     keys: PathBuf,
+    session_keys: Option<PathBuf>,
 }
 
 impl Context {
@@ -67,6 +68,7 @@ impl Context {
             tags: profile.tags,
             options: options.or(Options::from_vars(variables())),
             keys: directories.config.join("keys"),
+            session_keys: variable("CISTERN_SESSION_KEYS").map(PathBuf::from).or(profile.session_keys),
         })
     }
 
@@ -88,7 +90,11 @@ impl Context {
         })?;
         let Some(marker) = Repository::marker(&*store).await? else { return Err(self.absent()) };
         let unlock = self.unlock(marker.repository).await?;
-        Ok(Repository::open(store, unlock, World::real()).await?)
+        let repository = Repository::open(store, unlock, World::real()).await?;
+        Ok(match &self.session_keys {
+            Some(place) => repository.keeping_session_keys(Arc::new(FsStore::create(place)?)),
+            None => repository,
+        })
     }
 
     /// File that holds a repository's key when nobody chose another: beside the configuration, not in

@@ -8,6 +8,7 @@
 //! key_file = "/etc/cistern/prod.key"    # or key_env, key_command, passphrase_file, …_env, …_command
 //! host = "db1"                          # instead of the machine's name
 //! tags = ["prod"]
+//! session_keys = "/var/lib/cistern"     # where a push credential keeps the keys of its own pushes
 //!
 //! [profiles.prod.store]                 # every option of the store, by its name
 //! endpoint = "https://minio.example:9000"
@@ -59,6 +60,8 @@ pub struct Profile {
     pub host: Option<String>,
     /// Tags of every push.
     pub tags: Vec<String>,
+    /// Directory where the keys of this machine's own pushes are kept.
+    pub session_keys: Option<PathBuf>,
     store: BTreeMap<Spanned<String>, Value>,
 }
 

@@ -75,3 +75,35 @@ fn a_pull_key_reads_and_takes_nothing_away() {
         assert_eq!(code(&home, "pull", allowed), 0, "{allowed:?}");
     }
 }
+
+#[test]
+fn a_push_key_with_session_keys_kept_here_makes_deltas_at_once() {
+    let home = with_keys();
+    let rows = |night: u64| {
+        (0..60_000u64)
+            .map(|i| {
+                format!(
+                    "{i}\t{:x}\n",
+                    (i + if i % 5000 == night { 1 } else { 0 }).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                )
+            })
+            .collect::<String>()
+    };
+    let push = |night: u64, keep: bool| {
+        let mut command = home.command(&["push", "rows", "--key-file", "push.key", "--json"]);
+        if keep {
+            command.env("CISTERN_SESSION_KEYS", home.path("session-keys"));
+        }
+        run(command, rows(night).as_bytes()).json()
+    };
+    push(1, true);
+    let report = push(2, true);
+    assert!(report["stored"]["delta_bytes"].as_u64() > Some(0), "{report}");
+    assert!(report["deltas"].as_str().unwrap().contains("keeps"), "{report}");
+    let report = push(3, false);
+    assert_eq!(report["stored"]["delta_bytes"], 0, "without the keys it cannot read: {report}");
+    assert_eq!(code(&home, "push", PULL), 4, "they do not let it pull");
+    let mode = std::fs::metadata(home.path("session-keys")).unwrap().permissions();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o077, 0, "the place is private");
+    assert_eq!(home.pull("rows"), rows(3).as_bytes());
+}

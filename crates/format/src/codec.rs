@@ -96,7 +96,7 @@ fn set(cctx: &mut CCtx<'_>, parameter: CParameter) {
     cctx.set_parameter(parameter).expect("constant parameters are in zstd's range");
 }
 
-/// Turns records back into chunks.
+/// Turns records back into chunks; reused, like [`Squeezer`].
 pub struct Expander {
     plain: DCtx<'static>,
 }
@@ -110,11 +110,8 @@ impl Default for Expander {
 impl Expander {
     /// The chunk of exactly `raw_len` bytes that `squeezed` stands for.
     ///
-    /// `raw_len` bounds the memory: a frame that would grow beyond it is refused, not followed.
-    ///
     /// # Errors
-    /// [`Damage`] if the frame is broken, its content has another length, or a base is missing or
-    /// not wanted.
+    /// As [`Expander::expand_into`].
     pub fn expand(
         &mut self,
         codec: Codec,
@@ -122,27 +119,50 @@ impl Expander {
         raw_len: usize,
         base: Option<&[u8]>,
     ) -> Result<Vec<u8>, Damage> {
+        let mut raw = Vec::new();
+        self.expand_into(codec, squeezed, raw_len, base, &mut raw)?;
+        Ok(raw)
+    }
+
+    /// The same into a buffer, in place of what was in it.
+    ///
+    /// `raw_len` bounds the memory: a frame that would grow beyond it, or beyond the buffer if that is
+    /// larger, is refused, not followed.
+    ///
+    /// # Errors
+    /// [`Damage`] if the frame is broken, its content has another length, or a base is missing or
+    /// not wanted.
+    pub fn expand_into(
+        &mut self,
+        codec: Codec,
+        squeezed: &[u8],
+        raw_len: usize,
+        base: Option<&[u8]>,
+        raw: &mut Vec<u8>,
+    ) -> Result<(), Damage> {
         let broken = |why: &str| Damage::malformed("compressed chunk", why);
         let zstd = |code| broken(zstd_safe::get_error_name(code));
-        let mut raw = Vec::with_capacity(raw_len);
+        raw.clear();
+        raw.reserve_exact(raw_len);
         match (codec, base) {
             (Codec::Raw, None) if squeezed.len() == raw_len => raw.extend_from_slice(squeezed),
             (Codec::Raw, None) => {}
             (Codec::Zstd, None) => {
-                self.plain.decompress(&mut raw, squeezed).map_err(zstd)?;
+                self.plain.decompress(raw, squeezed).map_err(zstd)?;
             }
             (Codec::Delta, Some(base)) => {
+                // Not reused: a context cannot outlive the base it refers to.
                 let mut dctx = DCtx::create();
                 let window = DParameter::WindowLogMax(27);
                 dctx.set_parameter(window).expect("a constant in zstd's range");
                 dctx.ref_prefix(base).map_err(zstd)?;
-                dctx.decompress(&mut raw, squeezed).map_err(zstd)?;
+                dctx.decompress(raw, squeezed).map_err(zstd)?;
             }
             (Codec::Delta, None) => return Err(broken("a delta without its base")),
             (_, Some(_)) => return Err(broken("a base for a record that is no delta")),
         }
         if raw.len() == raw_len {
-            Ok(raw)
+            Ok(())
         } else {
             Err(broken("its content has another length than recorded"))
         }

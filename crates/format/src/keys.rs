@@ -180,6 +180,11 @@ impl Keyring {
         self.push.as_ref().map(|p| &p.sketch)
     }
 
+    /// Seals the session keys a machine keeps for itself, see [`crate::kept`].
+    pub(crate) fn kept(&self) -> Option<Secret32> {
+        self.push.as_ref().map(|p| derive("cistern v1 kept session keys", &[&p.psk.0, &self.repo.0]))
+    }
+
     /// Whether stored data can be read.
     pub fn can_read(&self) -> bool {
         self.data_secret.is_some()

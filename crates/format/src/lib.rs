@@ -14,6 +14,7 @@ pub mod config;
 mod damage;
 pub mod envelope;
 pub mod id;
+pub mod kept;
 pub mod keys;
 pub mod object;
 pub mod pack;

@@ -133,10 +133,13 @@ impl Bases {
         votes.into_iter().find_map(|(number, _)| self.usable(number as usize))
     }
 
-    /// The candidate if it is still stored, and stored whole: a base is never a delta.
+    /// The candidate if it is still stored, stored whole (a base is never a delta), and readable.
     fn usable(&self, number: usize) -> Option<BaseChoice> {
         let Candidate { id, age } = self.candidates[number];
         let location = self.chunks.index().find(&id).filter(|l| l.codec != Codec::Delta)?;
+        if !self.chunks.can_open(&location) {
+            return None;
+        }
         Some(BaseChoice { number, id, age, plain_len: location.record_len, raw_len: location.raw_len })
     }
 

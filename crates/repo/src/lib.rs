@@ -19,6 +19,7 @@ mod error;
 mod forget;
 mod index;
 mod ingest;
+mod kept;
 mod keys;
 mod live;
 mod objects;

@@ -1,13 +1,12 @@
 //! A snapshot out: fetch ahead, check every chunk against its name, write in order.
 
-use crate::chunks::Chunks;
+use crate::chunks::{Chunks, Opener};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::Index;
 use crate::observe::{Counter, Observer};
 use crate::repository::Repository;
 use crate::snapshots::SnapshotInfo;
 use cistern_format::chunk::CHUNK_BYTES_MAX;
-use cistern_format::codec::Expander;
 use cistern_format::recipe::{self, Node};
 use cistern_format::snapshot::Snapshot;
 use futures::stream::BoxStream;
@@ -25,7 +24,9 @@ const FETCHES: usize = 6;
 /// Units waiting to be written.
 const WRITES: usize = 2;
 /// Pieces of packs kept, in bytes.
-const CACHE_BYTES: u64 = 32 << 20;
+const CACHE_BYTES: u64 = 24 << 20;
+/// Buffers kept for the next chunks, in bytes: those of the units between the CPU threads and the writer.
+const SPARE_BYTES: usize = 12 << 20;
 
 /// Where a stream goes.
 pub type Sink = Box<dyn Write + Send>;
@@ -37,6 +38,35 @@ struct Source {
 }
 
 type Unit = Vec<Node>;
+
+/// Buffers that were written out, for the chunks to come: memory that is new to the process is slow.
+#[derive(Default)]
+struct Spare {
+    buffers: Vec<Vec<u8>>,
+    held_bytes: usize,
+    openers: Vec<Opener>,
+}
+
+impl Spare {
+    fn take(&mut self) -> Vec<u8> {
+        let buffer = self.buffers.pop().unwrap_or_default();
+        self.held_bytes -= buffer.capacity();
+        buffer
+    }
+
+    fn give(&mut self, buffer: Vec<u8>) {
+        if self.held_bytes + buffer.capacity() <= SPARE_BYTES {
+            self.held_bytes += buffer.capacity();
+            self.buffers.push(buffer);
+        }
+    }
+}
+
+type Spares = Arc<std::sync::Mutex<Spare>>;
+
+fn lock(spares: &Spares) -> std::sync::MutexGuard<'_, Spare> {
+    spares.lock().expect("no code panics while holding the spare buffers")
+}
 
 impl Repository {
     /// Writes a snapshot's stream to `sink` and returns the sink.
@@ -56,13 +86,15 @@ impl Repository {
         let source = Arc::new(Source::open(self).await?);
         let units = units(nodes(source.clone(), &snapshot.snapshot));
         let threads = self.world().threads();
+        let spares = Spares::default();
         let expanded = units
             .map_ok(|unit| fetch(source.clone(), unit))
             .try_buffered(FETCHES)
-            .map_ok(|fetched| expand(source.clone(), fetched, threads))
+            .map_ok(|fetched| expand(source.clone(), fetched, spares.clone(), threads))
             .try_buffered(threads + 1);
         futures::pin_mut!(expanded);
-        let mut output = Output { sink, digest: blake3::Hasher::new(), len: 0, watch };
+        let spares = spares.clone();
+        let mut output = Output { sink, digest: blake3::Hasher::new(), len: 0, spares, watch };
         let mut left_bytes = snapshot.snapshot.raw_bytes;
         let mut within = |unit: &[Vec<u8>]| {
             let len = unit.iter().map(|raw| raw.len() as u64).sum();
@@ -105,6 +137,7 @@ struct Output {
     sink: Sink,
     digest: blake3::Hasher,
     len: u64,
+    spares: Spares,
     watch: Arc<dyn Observer>,
 }
 
@@ -115,6 +148,7 @@ impl Output {
             self.sink.write_all(&raw).map_err(unwritable)?;
             self.len += raw.len() as u64;
             self.watch.count(Counter::WrittenBytes, raw.len() as u64);
+            lock(&self.spares).give(raw);
         }
         Ok(())
     }
@@ -196,7 +230,7 @@ async fn fetch(source: Arc<Source>, unit: Unit) -> Result<Fetched> {
         let chunks = chunks.clone();
         async move {
             let sealed = match chunks.index().find(&node.id) {
-                Some(location) => chunks.fetch(node.id, location).await,
+                Some(location) => chunks.fetch_sealed(node.id, location).await,
                 None => Err(crate::chunks::missing(&node.id)),
             };
             (node, sealed)
@@ -205,15 +239,26 @@ async fn fetch(source: Arc<Source>, unit: Unit) -> Result<Fetched> {
     Ok(futures::future::join_all(fetches).await)
 }
 
-async fn expand(source: Arc<Source>, fetched: Fetched, threads: usize) -> Result<Vec<Vec<u8>>> {
+async fn expand(
+    source: Arc<Source>,
+    fetched: Fetched,
+    spares: Spares,
+    threads: usize,
+) -> Result<Vec<Vec<u8>>> {
     let chunks = source.chunks().await;
     let work = move || {
-        let mut expander = Expander::default();
+        let mut opener = lock(&spares).openers.pop().unwrap_or_default();
+        let mut expand = |sealed| {
+            let mut raw = lock(&spares).take();
+            chunks.expand_into(sealed, &mut opener, &mut raw).map(|()| raw)
+        };
         let expanded = fetched.into_iter().map(|(node, sealed)| {
-            let raw = sealed.and_then(|s| chunks.expand(s, &mut expander));
+            let raw = sealed.and_then(&mut expand);
             (node, raw.and_then(|raw| right_length(&node, raw)))
         });
-        expanded.collect::<Vec<_>>()
+        let expanded = expanded.collect::<Vec<_>>();
+        lock(&spares).openers.push(opener);
+        expanded
     };
     let expanded = if threads == 0 {
         work()

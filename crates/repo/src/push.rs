@@ -11,6 +11,7 @@ use crate::encode::{Encoding, Known, RecipeSealer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::Index;
 use crate::ingest::{Pipeline, Source, Uploads};
+use crate::kept::Kept;
 use crate::observe::Observer;
 use crate::repository::Repository;
 use crate::snapshots::SnapshotInfo;
@@ -143,6 +144,9 @@ impl Push {
         let (keys, world) = (objects.keys.clone(), objects.world.clone());
         let (bases, deltas) = self.bases().await?;
         let data_key = keys.new_data_key(self.session.id(), world.random()).expect("required when it began");
+        if let Some(kept) = self.repo.kept.as_ref().filter(|_| self.options.deltas && !keys.can_read()) {
+            kept.keep(objects, &data_key).await?;
+        }
         let encoding = Arc::new(Encoding::new(
             &keys,
             &data_key,
@@ -172,20 +176,29 @@ impl Push {
         if !self.options.deltas {
             return Ok((None, "off".to_owned()));
         }
-        if !keys.can_read() {
+        let objects = &self.repo.objects;
+        let kept = match &self.repo.kept {
+            Some(kept) if !keys.can_read() => kept.load(objects).await?,
+            _ => Kept::default(),
+        };
+        if !keys.can_read() && self.repo.kept.is_none() {
             let why = format!(
                 "none: a credential of role {} cannot read old chunks (`cistern optimize` makes deltas later)",
                 keys.role()
             );
             return Ok((None, why));
         }
-        let objects = &self.repo.objects;
-        let chunks = Arc::new(Chunks::new(objects.clone(), self.index.clone(), BASE_CACHE_BYTES));
+        let chunks = Chunks::new(objects.clone(), self.index.clone(), BASE_CACHE_BYTES).with_kept(kept);
+        let chunks = Arc::new(chunks);
         let bases = Bases::load(objects, chunks, self.series, self.sequence()).await?;
         if bases.is_empty() {
             return Ok((None, "none: no earlier chunks to compare with".to_owned()));
         }
-        Ok((Some(Arc::new(bases)), "against earlier chunks, read at push".to_owned()))
+        let way = match keys.can_read() {
+            true => "against earlier chunks, read at push",
+            false => "against chunks this machine pushed earlier, whose keys it keeps",
+        };
+        Ok((Some(Arc::new(bases)), way.to_owned()))
     }
 
     fn sequence(&self) -> u64 {

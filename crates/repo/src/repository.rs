@@ -1,6 +1,7 @@
 //! A repository: made once, opened with a key, the start of everything else.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::kept::KeptKeys;
 use crate::objects::Objects;
 use crate::world::World;
 use bytes::Bytes;
@@ -25,6 +26,7 @@ pub enum Unlock {
 pub struct Repository {
     pub(crate) objects: Objects,
     pub(crate) config: Config,
+    pub(crate) kept: Option<KeptKeys>,
 }
 
 impl Repository {
@@ -55,7 +57,7 @@ impl Repository {
         let marker = Bytes::from(Marker::new(repo).encode());
         let written = store.put_new(&Key::new(MARKER_KEY), vec![marker]).await;
         written.map_err(|e| Error::store(doing(), e))?;
-        Ok(Repository { objects, config })
+        Ok(Repository { objects, config, kept: None })
     }
 
     /// What lies at a place: the marker of a repository, or `None`.
@@ -102,7 +104,16 @@ impl Repository {
         let config: Config = from_cbor("configuration", &objects.get(Kind::Config, CONFIG_KEY).await?)
             .map_err(|d| Error::damage(doing(), d))?;
         config.check().map_err(|d| Error::damage(doing(), d))?;
-        Ok(Repository { objects, config })
+        Ok(Repository { objects, config, kept: None })
+    }
+
+    /// Keeps the keys of this machine's own pushes in `store`, a private place on it.
+    ///
+    /// A push credential cannot read old chunks, so its pushes store changed chunks whole. With their
+    /// keys kept here they become deltas at once. The price: whoever gets hold of the credential *and*
+    /// this place can read what was pushed from here. Nothing is kept for credentials that can read.
+    pub fn keeping_session_keys(self, store: Arc<dyn Store>) -> Repository {
+        Repository { kept: Some(KeptKeys::new(store)), ..self }
     }
 
     /// The keys it was opened with.

@@ -8,7 +8,7 @@
 //! | 3 | every record, opened and expanded | wrong content under a right seal |
 //! | 4 | snapshots, as `pull` does | everything, and the whole-stream digest |
 
-use crate::chunks::Chunks;
+use crate::chunks::{Chunks, Opener};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::Index;
 use crate::live::{Live, Recipes, ShortIds, unresolvable};
@@ -16,7 +16,6 @@ use crate::observe::{Counter, Observer};
 use crate::repository::Repository;
 use crate::snapshots::SnapshotInfo;
 use crate::view::View;
-use cistern_format::codec::Expander;
 use cistern_format::envelope::Kind;
 use cistern_format::id::{ChunkId, PackId, SnapshotId};
 use cistern_format::keys::Role;
@@ -488,7 +487,7 @@ pub(crate) async fn check_pack(
 /// The chunks of a pack whose records in this very pack are not sound.
 pub(crate) async fn bad_records(pack: &IndexedPack, chunks: &Chunks) -> ShortIds {
     let mut bad = ShortIds::new();
-    let mut expander = Expander::default();
+    let mut opener = Opener::default();
     for (offset, row) in pack.directory.located() {
         let id = row.binding.id;
         let located = chunks
@@ -497,7 +496,7 @@ pub(crate) async fn bad_records(pack: &IndexedPack, chunks: &Chunks) -> ShortIds
             .find(|l| u64::from(l.offset) == offset && chunks.index().pack(l.pack).id == pack.id);
         let sound = match located {
             Some(location) => match chunks.fetch(id, location).await {
-                Ok(sealed) => chunks.expand(sealed, &mut expander).is_ok(),
+                Ok(sealed) => chunks.expand(sealed, &mut opener).is_ok(),
                 Err(_) => false,
             },
             // Not in the index: its own finding. Nobody reads this record.

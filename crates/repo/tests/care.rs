@@ -192,3 +192,40 @@ async fn optimize_makes_the_deltas_a_write_only_push_could_not() {
     let again = owner.optimize(&options, Arc::new(Silent)).await.unwrap();
     assert_eq!(again.deltas, 0, "nothing is left to do");
 }
+
+#[tokio::test]
+async fn a_machine_that_keeps_its_session_keys_makes_deltas_without_reading_rights() {
+    let mem = Arc::new(MemStore::new());
+    let owner = repository(mem.clone(), 0).await;
+    let credential = || owner.credential(Role::Push).unwrap();
+    let open =
+        || Repository::open(mem.clone(), Unlock::Credential(credential()), World::real().with_threads(0));
+    let place = Arc::new(MemStore::new());
+    let here = open().await.unwrap().keeping_session_keys(place.clone());
+    let elsewhere = open().await.unwrap().keeping_session_keys(Arc::new(MemStore::new()));
+    let first = rows(1, 40_000);
+    let nights: Vec<Vec<u8>> = (0..4).map(|n| night(&first, n)).collect();
+    let stored = push(&here, "db", &nights[0]).await.snapshot;
+    assert_eq!((stored.stored.delta_bytes, place.keys().len()), (0, 1));
+    let stored = push(&here, "db", &nights[1]).await.snapshot;
+    assert!(stored.stored.delta_bytes * 2 > stored.raw_bytes, "{}", stored.deltas);
+    assert!(stored.deltas.contains("keeps"), "{}", stored.deltas);
+    let stored = push(&elsewhere, "db", &nights[2]).await.snapshot;
+    assert_eq!(stored.stored.delta_bytes, 0, "another machine has no key of ours: {}", stored.deltas);
+    for key in place.keys() {
+        let file = place.get(&key, 1 << 10).await.unwrap();
+        place.delete(&key).await.unwrap();
+        place.put_new(&key, vec![file.slice(..40)]).await.unwrap();
+    }
+    let stored = push(&here, "db", &nights[3]).await.snapshot;
+    assert_eq!(stored.stored.delta_bytes, 0, "damaged keys cost space: {}", stored.deltas);
+    assert!(
+        here.pull(&owner.snapshots().await.unwrap()[0], Box::new(std::io::sink()), Arc::new(Silent))
+            .await
+            .is_err()
+    );
+    for (info, bytes) in owner.snapshots().await.unwrap().iter().zip(&nights) {
+        assert!(pull(&owner, &info.id.to_string()).await == *bytes);
+    }
+    assert!(verify(&owner, 4).await.findings.is_empty());
+}
