@@ -1,5 +1,6 @@
 """One measured command: wall clock, CPU seconds, peak memory, and what the rest of the machine did meanwhile."""
 
+import contextlib
 import hashlib
 import os
 import signal
@@ -111,16 +112,23 @@ def _reap(process: subprocess.Popen, started: float):
 
 
 class _killed_after_limit:
-    """Kills the process group of a command that is still running after LIMIT_SECS."""
+    """Kills the process group of a command that is still running after LIMIT_SECS, or when nobody waits any more."""
 
     def __init__(self, process: subprocess.Popen):
-        self.timer = threading.Timer(LIMIT_SECS, lambda: os.killpg(process.pid, signal.SIGKILL))
+        self.process = process
+        self.timer = threading.Timer(LIMIT_SECS, self.kill)
+
+    def kill(self):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
 
     def __enter__(self):
         self.timer.start()
 
-    def __exit__(self, *_):
+    def __exit__(self, interrupted, *_):
         self.timer.cancel()
+        if interrupted:
+            self.kill()
 
 
 def _machine_cpu_secs() -> float:
