@@ -15,7 +15,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("repo", &["format", "store"]),
     ("mover", &["api", "repo", "store", "stream"]),
     ("sim", &["store"]),
-    ("cistern", &["format", "mover", "repo", "store", "stream"]),
+    ("action", &["api", "template"]),
+    ("cistern", &["action", "api", "format", "mover", "repo", "store", "stream"]),
 ];
 
 /// Words that must not stand in a crate's production code.
@@ -30,6 +31,10 @@ const ABSENT: &[(&str, &[&str])] = &[
         &["async ", "std::fs", "std::net", "tokio", "SystemTime", "std::thread", "std::env", "println!"],
     ),
     ("store", &["std::env::", "println!", "cistern_format"]),
+    (
+        "action",
+        &["async ", "std::fs", "std::net", "std::env", "tokio", "SystemTime", "jiff", "println!", "kube::"],
+    ),
     ("mover", &["std::env::", "println!", "std::fs", "std::process", "cistern_format"]),
     ("repo", &["std::env::", "println!", "std::fs", "std::net", "object_store"]),
     (

@@ -97,7 +97,7 @@ impl Walk<'_> {
     }
 
     fn call(&mut self, name: &[u8], pipe: Option<&Pipe>) {
-        let origin = pipe.map_or(None, |p| self.pipe(p));
+        let origin = pipe.and_then(|p| self.pipe(p));
         if self.depth == CALL_DEPTH_MAX {
             return;
         }
@@ -132,7 +132,7 @@ impl Walk<'_> {
     }
 
     fn command(&mut self, command: &Command) -> Origin {
-        let Some((first, rest)) = command.args.split_first() else { return None };
+        let (first, rest) = command.args.split_first()?;
         match &first.kind {
             ExprKind::Identifier(name) if name == "index" => self.index(rest),
             _ => {
@@ -215,7 +215,7 @@ mod tests {
     use std::sync::Arc;
 
     fn reads(text: &str) -> Vec<String> {
-        let template = Template::parse("t", text, &Arc::new(Functions::sprig())).unwrap();
+        let template = Template::parse("t", text, &Arc::new(Functions::sprig())).expect("a template");
         let step = |s: &ReadStep| match s {
             ReadStep::Field(f) => format!(".{f}"),
             ReadStep::Key(k) => format!("[{k}]"),

@@ -1,0 +1,140 @@
+//! The status of an ActionSet: how it changes when a phase begins and ends, and at the end of all.
+
+use cistern_api::{ActionSetStatus, ActionStatus, Object, Phase, State, Time};
+
+use super::{Act, CallId, PhaseId, Seen, phase};
+use crate::params::root;
+use crate::render::Renderer;
+
+/// The phases of an action, the deferred one last where there is one.
+pub(super) fn phases(action: &ActionStatus) -> impl Iterator<Item = (PhaseId, &Phase)> {
+    let phases = action.phases.iter().enumerate().map(|(i, phase)| (PhaseId::Index(i), phase));
+    let deferred = Some(&action.defer_phase).filter(|phase| phase.state != State::Unset);
+    phases.chain(deferred.map(|phase| (PhaseId::Deferred, phase)))
+}
+
+fn phase_mut(status: &mut ActionSetStatus, call: CallId) -> Option<&mut Phase> {
+    let action = status.actions.get_mut(call.action)?;
+    match call.phase {
+        PhaseId::Index(i) => action.phases.get_mut(i),
+        PhaseId::Deferred => Some(&mut action.defer_phase),
+    }
+}
+
+/// Nothing of this action is under way, and nothing more of it will be.
+pub(super) fn action_ended(action: &ActionStatus) -> bool {
+    let failed = action.phases.iter().any(|p| p.state == State::Failed);
+    phases(action).all(|(id, phase)| match phase.state {
+        State::Pending => failed && id != PhaseId::Deferred,
+        State::Running => false,
+        _ => true,
+    })
+}
+
+/// The same, failed for this reason.
+pub(super) fn failed(status: &ActionSetStatus, reason: &str) -> ActionSetStatus {
+    let mut status = status.clone();
+    status.state = State::Failed;
+    blame(&mut status, reason);
+    status.progress.running_phase.clear();
+    status
+}
+
+/// Adds a reason; the first one stays first.
+fn blame(status: &mut ActionSetStatus, reason: &str) {
+    let message = &mut status.error.message;
+    if !message.is_empty() {
+        message.push('\n');
+    }
+    message.push_str(reason);
+}
+
+/// The call is claimed: its phase runs, and so does the ActionSet.
+pub(super) fn begin(status: &ActionSetStatus, call: CallId, now: &Time) -> ActionSetStatus {
+    let mut status = status.clone();
+    status.state = State::Running;
+    if let Some(phase) = phase_mut(&mut status, call) {
+        phase.state = State::Running;
+        phase.progress.progress_percent = "0".to_owned();
+        phase.progress.last_transition_time = Some(now.clone());
+    }
+    recount(&mut status, now);
+    status
+}
+
+/// The phase has ended. The ActionSet is still under way: deferred phases and other actions go on.
+pub(super) fn end(status: &mut ActionSetStatus, call: CallId, outcome: Result<&Object, String>, now: &Time) {
+    if let Some(phase) = phase_mut(status, call) {
+        phase.progress.last_transition_time = Some(now.clone());
+        match &outcome {
+            Ok(output) => {
+                phase.state = State::Complete;
+                phase.output = (*output).clone();
+                phase.progress.progress_percent = "100".to_owned();
+            }
+            Err(_) => phase.state = State::Failed,
+        }
+    }
+    if let Err(reason) = outcome {
+        blame(status, &reason);
+    }
+    recount(status, now);
+}
+
+/// The ActionSet ends: artifacts of the actions that succeeded, and the final state.
+pub(super) fn finished(seen: &Seen, acts: &[Act<'_>], status: &ActionSetStatus) -> ActionSetStatus {
+    let mut ended = status.clone();
+    let mut reasons = Vec::new();
+    for act in acts {
+        let Some(action) = ended.actions.get_mut(act.index) else { continue };
+        if phases(action).any(|(_, phase)| phase.state != State::Complete) {
+            continue;
+        }
+        let views = phase::views(seen, act, status, PhaseId::Deferred);
+        let artifacts = views.and_then(|views| {
+            let root = root(act.spec, act.material, &views);
+            let renderer = Renderer::new(&root, phase::template_time(seen));
+            renderer.artifacts(&action.artifacts).map_err(|error| error.to_string())
+        });
+        match artifacts {
+            Ok(artifacts) => action.artifacts = artifacts,
+            Err(reason) => reasons.push(format!(
+                "action {:?}: its phases are complete, but its artifacts cannot be rendered: {reason}",
+                action.name
+            )),
+        }
+    }
+    let whole = reasons.is_empty()
+        && ended.actions.iter().all(|a| phases(a).all(|(_, phase)| phase.state == State::Complete));
+    ended.state = if whole { State::Complete } else { State::Failed };
+    for reason in reasons {
+        blame(&mut ended, &reason);
+    }
+    recount(&mut ended, &seen.now);
+    if ended.actions.is_empty() {
+        ended.progress.percent_completed = "100".to_owned();
+    }
+    ended
+}
+
+/// Percent and running phases, from the phases. The percentage is Kanister's: the whole part of the mean of
+/// all phases, deferred ones left out.
+fn recount(status: &mut ActionSetStatus, now: &Time) {
+    let percents: Vec<u64> = status.actions.iter().flat_map(|a| &a.phases).map(percent).collect();
+    let mean = percents.iter().sum::<u64>().checked_div(percents.len() as u64).unwrap_or(0).to_string();
+    if status.progress.percent_completed != mean {
+        status.progress.percent_completed = mean;
+        status.progress.last_transition_time = Some(now.clone());
+    }
+    let mut running: Vec<&str> = Vec::new();
+    for (_, phase) in status.actions.iter().flat_map(phases) {
+        if phase.state == State::Running && !running.contains(&phase.name.as_str()) {
+            running.push(&phase.name);
+        }
+    }
+    status.progress.running_phase = running.join(", ");
+}
+
+fn percent(phase: &Phase) -> u64 {
+    phase.progress.progress_percent.parse().unwrap_or(0)
+}
