@@ -308,11 +308,7 @@ pub struct Artifact {
     #[serde(default, deserialize_with = "null::as_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub key_value: BTreeMap<String, String>,
     /// Reference of a snapshot, as the mover printed it.
-    #[serde(
-        default,
-        deserialize_with = "null::as_default",
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null::as_default", skip_serializing_if = "String::is_empty")]
     #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
     pub kopia_snapshot: String,
 }

@@ -19,13 +19,14 @@ pub mod wire;
 pub mod yaml;
 
 pub use actionset::{
-    ActionError, ActionProgress, ActionSet, ActionSetSpec, ActionSetStatus, ActionSpec, ActionStatus, Artifact,
-    Phase, PhaseProgress, State,
+    ActionError, ActionProgress, ActionSet, ActionSetSpec, ActionSetStatus, ActionSpec, ActionStatus,
+    Artifact, Phase, PhaseProgress, State,
 };
 pub use blueprint::{Blueprint, BlueprintAction, BlueprintPhase};
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 pub use profile::{
-    Credential, CredentialType, KeyPair, KopiaServerSecret, KopiaServerSecretRef, Location, LocationType, Profile,
+    Credential, CredentialType, KeyPair, KopiaServerSecret, KopiaServerSecretRef, Location, LocationType,
+    Profile,
 };
 pub use reference::ObjectReference;
 pub use sensitive::Sensitive;

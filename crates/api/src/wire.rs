@@ -9,8 +9,8 @@ pub use output::{
     output_line,
 };
 pub use profile::{
-    CredentialJson, KeyPairJson, KopiaServerJson, PROFILE_FILE, ProfileArgument, ProfileJson, ProfileJsonError,
-    TypedSecret,
+    CredentialJson, KeyPairJson, KopiaServerJson, PROFILE_FILE, ProfileArgument, ProfileJson,
+    ProfileJsonError, TypedSecret,
 };
 pub use snapshot::{SnapshotJson, SnapshotJsonError};
 

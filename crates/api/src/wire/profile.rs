@@ -209,9 +209,9 @@ impl ProfileJson {
 fn parse_object(text: &str) -> Result<Object, ProfileJsonError> {
     match serde_json::from_str(text) {
         Ok(Value::Object(object)) => Ok(object),
-        Ok(other) => {
-            Err(ProfileJsonError::NotJson { problem: format!("expected an object, found {}", kind_of(&other)) })
-        }
+        Ok(other) => Err(ProfileJsonError::NotJson {
+            problem: format!("expected an object, found {}", kind_of(&other)),
+        }),
         Err(e) => Err(ProfileJsonError::NotJson { problem: e.to_string() }),
     }
 }
@@ -235,7 +235,10 @@ fn credential(fields: &Fields<'_>) -> Result<CredentialJson, ProfileJsonError> {
         kind: CredentialType::from(fields.text("Type")?),
         key_pair,
         secret: fields.object("Secret")?.map(|secret| typed_secret(&secret)).transpose()?,
-        kopia_server_secret: fields.object("KopiaServerSecret")?.map(|server| kopia_server(&server)).transpose()?,
+        kopia_server_secret: fields
+            .object("KopiaServerSecret")?
+            .map(|server| kopia_server(&server))
+            .transpose()?,
     })
 }
 
@@ -251,7 +254,8 @@ fn typed_secret(fields: &Fields<'_>) -> Result<TypedSecret, ProfileJsonError> {
             let Value::String(text) = value else {
                 return Err(encoded.wrong(key, "must be base64 in a string", value));
             };
-            let bytes = BASE64_STANDARD.decode(text).map_err(|_| encoded.error(key, "is not base64".to_owned()))?;
+            let bytes =
+                BASE64_STANDARD.decode(text).map_err(|_| encoded.error(key, "is not base64".to_owned()))?;
             data.insert(key.clone(), Zeroizing::new(bytes));
         }
     }

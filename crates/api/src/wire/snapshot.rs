@@ -20,7 +20,9 @@ pub struct SnapshotJson {
 
 /// Why a text is no reference of a snapshot.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("cannot read the snapshot reference: {problem}; expected {{\"id\":\"…\",\"logicalSize\":N,\"physicalSize\":N}}")]
+#[error(
+    "cannot read the snapshot reference: {problem}; expected {{\"id\":\"…\",\"logicalSize\":N,\"physicalSize\":N}}"
+)]
 pub struct SnapshotJsonError {
     problem: String,
 }

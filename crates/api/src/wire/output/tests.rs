@@ -23,7 +23,10 @@ fn output(key: &str, value: &str) -> Piece {
 
 #[test]
 fn the_line_is_go_s_to_the_byte() {
-    assert_eq!(output_line("s3path", "/a/b.gz").unwrap(), "###Phase-output###: {\"key\":\"s3path\",\"value\":\"/a/b.gz\"}\n");
+    assert_eq!(
+        output_line("s3path", "/a/b.gz").unwrap(),
+        "###Phase-output###: {\"key\":\"s3path\",\"value\":\"/a/b.gz\"}\n"
+    );
     assert_eq!(
         output_line("k", "a<b>&\"\\\n\t\u{1}\u{2028}ü").unwrap(),
         "###Phase-output###: {\"key\":\"k\",\"value\":\"a\\u003cb\\u003e\\u0026\\\"\\\\\\n\\t\\u0001\\u2028ü\"}\n"
@@ -47,7 +50,8 @@ fn lines_are_log_and_outputs() {
 
 #[test]
 fn the_marker_may_stand_anywhere_and_only_the_first_counts() {
-    let log = b"progress 50%###Phase-output###:{\"KEY\":\"a\",\"Value\":\"###Phase-output###: x\",\"else\":1}";
+    let log =
+        b"progress 50%###Phase-output###:{\"KEY\":\"a\",\"Value\":\"###Phase-output###: x\",\"else\":1}";
     assert_eq!(parse_all(&[log]).unwrap(), [text("progress 50%"), output("a", "###Phase-output###: x")]);
 }
 
@@ -58,15 +62,18 @@ fn a_marker_with_nothing_after_it_is_ignored() {
 
 #[test]
 fn the_last_line_needs_no_newline() {
-    assert_eq!(parse_all(&[b"###Phase-output###: {\"key\":\"a\",\"value\":\"1\"}"]).unwrap(), [output("a", "1")]);
+    assert_eq!(
+        parse_all(&[b"###Phase-output###: {\"key\":\"a\",\"value\":\"1\"}"]).unwrap(),
+        [output("a", "1")]
+    );
 }
 
 #[test]
 fn a_line_that_ends_in_the_beginning_of_a_marker_is_a_line() {
-    assert_eq!(parse_all(&[b"# comment #\n##Phase-output###: x\n"]).unwrap(), [
-        text("# comment #"),
-        text("##Phase-output###: x")
-    ]);
+    assert_eq!(
+        parse_all(&[b"# comment #\n##Phase-output###: x\n"]).unwrap(),
+        [text("# comment #"), text("##Phase-output###: x")]
+    );
 }
 
 #[test]
@@ -121,7 +128,8 @@ fn an_endless_output_is_refused() {
 fn no_character_of_a_long_line_is_torn() {
     let line = "ü€😀".repeat(TEXT_BYTES_MAX / 4);
     let pieces = parse_all(&[line.as_bytes()]).unwrap();
-    let joined: String = pieces.iter().map(|p| if let Piece::Text(t) = p { t.as_str() } else { "" }).collect();
+    let joined: String =
+        pieces.iter().map(|p| if let Piece::Text(t) = p { t.as_str() } else { "" }).collect();
     assert!(pieces.len() > 1);
     assert_eq!(joined, line);
 }

@@ -42,7 +42,8 @@ fn keys_are_found_in_any_letter_case_but_not_inside_a_secret() {
 
 #[test]
 fn unknown_and_missing_and_null_fields_are_no_error() {
-    let profile = ProfileJson::parse(r#"{"Location":null,"Credential":{"KeyPair":null},"Else":[1]}"#).unwrap();
+    let profile =
+        ProfileJson::parse(r#"{"Location":null,"Credential":{"KeyPair":null},"Else":[1]}"#).unwrap();
     assert_eq!(profile, ProfileJson::default());
     assert_eq!(ProfileJson::parse("{}").unwrap(), ProfileJson::default());
 }
@@ -51,11 +52,23 @@ fn unknown_and_missing_and_null_fields_are_no_error() {
 fn a_malformed_profile_names_the_field_and_hides_the_value() {
     let cases = [
         (r#"{"Location":"sesame"}"#, "field `Location` must be an object, but a string stands there"),
-        (r#"{"Location":{"bucket":7}}"#, "field `Location.bucket` must be a string, but a number stands there"),
+        (
+            r#"{"Location":{"bucket":7}}"#,
+            "field `Location.bucket` must be a string, but a number stands there",
+        ),
         (r#"{"Credential":{"KeyPair":"sesame"}}"#, "field `Credential.KeyPair` must be an object"),
-        (r#"{"Credential":{"KeyPair":{"Secret":["sesame"]}}}"#, "field `Credential.KeyPair.Secret` must be a string"),
-        (r#"{"Credential":{"Secret":{"data":{"k":"sesame!"}}}}"#, "field `Credential.Secret.data.k` is not base64"),
-        (r#"{"SkipSSLVerify":"sesame"}"#, "field `SkipSSLVerify` must be true or false, but a string stands there"),
+        (
+            r#"{"Credential":{"KeyPair":{"Secret":["sesame"]}}}"#,
+            "field `Credential.KeyPair.Secret` must be a string",
+        ),
+        (
+            r#"{"Credential":{"Secret":{"data":{"k":"sesame!"}}}}"#,
+            "field `Credential.Secret.data.k` is not base64",
+        ),
+        (
+            r#"{"SkipSSLVerify":"sesame"}"#,
+            "field `SkipSSLVerify` must be true or false, but a string stands there",
+        ),
         (
             r#"{"Credential":{"KopiaServerSecret":{"ConnectOptions":{"x":"sesame"}}}}"#,
             "field `Credential.KopiaServerSecret.ConnectOptions.x` must be a whole number",
