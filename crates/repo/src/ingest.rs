@@ -1,7 +1,7 @@
 //! A stream in: read, cut, and hand chunks to the CPU threads; put what comes back in order.
 //!
-//! One thread reads and cuts, some name and squeeze, one assembles. Memory is bounded by the
-//! segments that circulate: the reader waits for one to come back before it reads on.
+//! One thread reads, one cuts, some name and squeeze, one assembles. Memory is bounded by the segments
+//! that circulate: the reader waits for one to come back before it reads on.
 
 use crate::assemble::{Assembled, Assembler};
 use crate::commit::Session;
@@ -14,17 +14,17 @@ use cistern_format::pack::Pack;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// Length of a segment in bytes; holds several of the largest chunks.
+/// What is read into a segment, in bytes.
 const SEGMENT_BYTES: usize = 8 << 20;
-/// Segments in circulation.
-const SEGMENTS: usize = 4;
+/// Segments in circulation: one is being filled, one cut, the others are with the CPU threads.
+const SEGMENTS: usize = 5;
 /// Packs on their way to the store at the same time.
 const UPLOADS_MAX: usize = 3;
 
@@ -34,16 +34,19 @@ const HEARTBEAT: Duration = Duration::from_secs(600);
 /// Where the stream comes from.
 pub type Source = Box<dyn Read + Send>;
 
-/// A filled buffer that goes back to the reader when its last chunk is done with.
+/// A buffer that goes back to the reader when its last chunk is done with.
+///
+/// Before what was read there is room for the end of the segment before, which is not cut yet.
 struct Segment {
     bytes: Vec<u8>,
-    len: usize,
+    start: usize,
+    end: usize,
     home: Sender<Vec<u8>>,
 }
 
 impl AsRef<[u8]> for Segment {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes[..self.len]
+        &self.bytes[self.start..self.end]
     }
 }
 
@@ -54,61 +57,87 @@ impl Drop for Segment {
     }
 }
 
-/// Cuts a source into chunks.
-struct Slicer {
+/// Fills segments from a source.
+struct Feeder {
     source: Source,
-    cutter: Cutter,
+    /// Room kept before what is read: what the cutter leaves uncut is shorter than the largest chunk.
+    room_bytes: usize,
     home: Sender<Vec<u8>>,
     returned: Receiver<Vec<u8>>,
     made: usize,
-    filled: Bytes,
     at_end: bool,
 }
 
-impl Slicer {
-    fn new(source: Source, cutter: Cutter) -> Slicer {
+impl Feeder {
+    fn new(source: Source, room_bytes: usize) -> Feeder {
         let (home, returned) = bounded(SEGMENTS + 1);
-        Slicer { source, cutter, home, returned, made: 0, filled: Bytes::new(), at_end: false }
+        Feeder { source, room_bytes, home, returned, made: 0, at_end: false }
+    }
+
+    /// The next segment, full unless the stream ends in it; `None` after that.
+    fn next(&mut self) -> Result<Option<Segment>> {
+        if self.at_end {
+            return Ok(None);
+        }
+        let mut bytes = if self.made < SEGMENTS {
+            self.made += 1;
+            vec![0; self.room_bytes + SEGMENT_BYTES]
+        } else {
+            // Comes back once the chunks in it are assembled; they were all handed out.
+            self.returned.recv().expect("we hold a sender ourselves")
+        };
+        let mut end = self.room_bytes;
+        while end < bytes.len() {
+            match self.source.read(&mut bytes[end..]) {
+                Ok(0) => {
+                    self.at_end = true;
+                    break;
+                }
+                Ok(n) => end += n,
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(Error::new(ErrorKind::Stream, "read the stream", e)),
+            }
+        }
+        Ok(Some(Segment { bytes, start: self.room_bytes, end, home: self.home.clone() }))
+    }
+}
+
+/// Cuts segments into chunks.
+struct Slicer<F> {
+    /// Gives the next segment, `None` after the last.
+    next_segment: F,
+    cutter: Cutter,
+    uncut: Bytes,
+    at_end: bool,
+}
+
+impl<F: FnMut() -> Result<Option<Segment>>> Slicer<F> {
+    fn new(next_segment: F, cutter: Cutter) -> Slicer<F> {
+        Slicer { next_segment, cutter, uncut: Bytes::new(), at_end: false }
     }
 
     /// The next chunk, or `None` at the end of the stream.
     fn next(&mut self) -> Result<Option<Bytes>> {
         loop {
-            if let Some(len) = self.cutter.cut(&self.filled, self.at_end) {
-                return Ok(Some(self.filled.split_to(len)));
+            if let Some(len) = self.cutter.cut(&self.uncut, self.at_end) {
+                return Ok(Some(self.uncut.split_to(len)));
             }
             if self.at_end {
                 return Ok(None);
             }
-            self.fill()?;
+            match (self.next_segment)()? {
+                Some(segment) => self.append(segment),
+                None => self.at_end = true,
+            }
         }
     }
 
-    /// Reads a segment full, behind the bytes that are not cut yet.
-    fn fill(&mut self) -> Result<()> {
-        let mut bytes = if self.made < SEGMENTS {
-            self.made += 1;
-            vec![0; SEGMENT_BYTES]
-        } else {
-            // Comes back once the chunks in it are assembled; they were all handed out.
-            self.returned.recv().expect("we hold a sender ourselves")
-        };
-        let mut len = self.filled.len();
-        bytes[..len].copy_from_slice(&self.filled);
-        self.filled = Bytes::new();
-        while len < bytes.len() {
-            match self.source.read(&mut bytes[len..]) {
-                Ok(0) => {
-                    self.at_end = true;
-                    break;
-                }
-                Ok(n) => len += n,
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(Error::new(ErrorKind::Stream, "read the stream", e)),
-            }
-        }
-        self.filled = Bytes::from_owner(Segment { bytes, len, home: self.home.clone() });
-        Ok(())
+    /// Puts what is not cut yet before what was read.
+    fn append(&mut self, mut segment: Segment) {
+        let start = segment.start - self.uncut.len();
+        segment.bytes[start..segment.start].copy_from_slice(&self.uncut);
+        segment.start = start;
+        self.uncut = Bytes::from_owner(segment);
     }
 }
 
@@ -201,7 +230,8 @@ impl Pipeline {
 
     async fn run_inline(self) -> Result<Assembled> {
         let Pipeline { source, cutter, encoding, mut assembler, mut uploads } = self;
-        let mut slicer = Slicer::new(source, cutter);
+        let mut feeder = Feeder::new(source, cutter.sizes().max_bytes as usize);
+        let mut slicer = Slicer::new(|| feeder.next(), cutter);
         let mut encoder = Encoder::new(encoding.clone());
         let mut full = Vec::new();
         while let Some(raw) = slicer.next()? {
@@ -229,15 +259,25 @@ impl Pipeline {
         let (results, done) = bounded::<Result<(u64, Encoded)>>(4 * threads);
         let stop = Arc::new(AtomicBool::new(false));
         let failures = results.clone();
+        // One is on its way to the cutter while the next is filled.
+        let (filled, segments) = bounded(1);
+        let feeder = Feeder::new(source, cutter.sizes().max_bytes as usize);
         // Not joined: when something else fails it may be waiting for a silent source.
-        spawn("read", move || read(Slicer::new(source, cutter), &jobs, &failures));
+        spawn("read", move || feed(feeder, &filled));
+        let next_segment = move || segments.recv().unwrap_or_else(|_| Err(ended_early()));
+        let total = Arc::new(OnceLock::new());
+        let counted = total.clone();
+        spawn("cut", move || cut(Slicer::new(next_segment, cutter), &jobs, &failures, &counted));
         for _ in 0..threads {
             let (work, results, encoding) = (work.clone(), results.clone(), encoding.clone());
             let (handle, stop) = (handle.clone(), stop.clone());
             spawn("encode", move || encode(&work, &results, encoding, &handle, &stop));
         }
         drop((work, results));
-        let ended = assemble(&done, &mut assembler, &mut uploads, handle);
+        let ended = assemble(&done, &mut assembler, &mut uploads, handle).and_then(|assembled| {
+            // A thread that died looks like the end of the stream to the next.
+            if total.get() == Some(&assembled) { Ok(()) } else { Err(ended_early()) }
+        });
         stop.store(true, Ordering::Relaxed);
         drop(done);
         ended?;
@@ -258,7 +298,23 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
     thread.spawn(work).expect("the system grants a handful of threads");
 }
 
-fn read(mut slicer: Slicer, jobs: &Sender<(u64, Bytes)>, failures: &Sender<Result<(u64, Encoded)>>) {
+/// Reads until the source ends or fails, or nobody wants the rest.
+fn feed(mut feeder: Feeder, filled: &Sender<Result<Option<Segment>>>) {
+    loop {
+        let segment = feeder.next();
+        let last = !matches!(segment, Ok(Some(_)));
+        if filled.send(segment).is_err() || last {
+            return;
+        }
+    }
+}
+
+fn cut(
+    mut slicer: Slicer<impl FnMut() -> Result<Option<Segment>>>,
+    jobs: &Sender<(u64, Bytes)>,
+    failures: &Sender<Result<(u64, Encoded)>>,
+    total: &OnceLock<u64>,
+) {
     for number in 0.. {
         match slicer.next() {
             Ok(Some(raw)) => {
@@ -266,7 +322,10 @@ fn read(mut slicer: Slicer, jobs: &Sender<(u64, Bytes)>, failures: &Sender<Resul
                     return;
                 }
             }
-            Ok(None) => return,
+            Ok(None) => {
+                total.get_or_init(|| number);
+                return;
+            }
             Err(e) => {
                 let _ = failures.send(Err(e));
                 return;
@@ -299,12 +358,13 @@ fn encode(
     }
 }
 
+/// Puts chunks in order; tells how many there were.
 fn assemble(
     done: &Receiver<Result<(u64, Encoded)>>,
     assembler: &mut Assembler,
     uploads: &mut Uploads,
     handle: &Handle,
-) -> Result<()> {
+) -> Result<u64> {
     let mut waiting: BTreeMap<u64, Encoded> = BTreeMap::new();
     let mut next = 0;
     let mut full = Vec::new();
@@ -319,9 +379,9 @@ fn assemble(
             }
         }
     }
-    if waiting.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::new(ErrorKind::Stream, "run the push", "a CPU thread ended before its work was done"))
-    }
+    Ok(next)
+}
+
+fn ended_early() -> Error {
+    Error::new(ErrorKind::Stream, "run the push", "a thread ended before its work was done")
 }

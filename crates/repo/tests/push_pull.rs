@@ -2,6 +2,7 @@
 
 mod common;
 
+use cistern_repo::{ErrorKind, Silent};
 use cistern_store::{MemStore, Store};
 use common::*;
 use std::sync::Arc;
@@ -39,5 +40,26 @@ async fn the_second_time_costs_nothing_and_the_next_night_little() {
         let added = night.delta_stored_bytes + night.new_stored_bytes;
         assert!(added * 20 < whole.new_stored_bytes, "{added} of {}", whole.new_stored_bytes);
         assert!(pull(&repo, "db").await == next);
+    }
+}
+
+/// A stream whose program has a bug.
+struct Panics(usize);
+
+impl std::io::Read for Panics {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        assert!(self.0 > 0, "a bug in whatever gives the stream");
+        self.0 -= 1;
+        buffer.fill(self.0 as u8);
+        Ok(buffer.len())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_panics_is_no_end_of_the_stream() {
+    let repo = repository(Arc::new(MemStore::new()), 2).await;
+    for reads in [0, 1, 3] {
+        let ingested = begin(&repo, "db").await.ingest(Box::new(Panics(reads)), Arc::new(Silent)).await;
+        assert!(ingested.is_err_and(|e| e.kind == ErrorKind::Stream), "after {reads} reads");
     }
 }
