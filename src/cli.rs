@@ -5,8 +5,8 @@ use crate::commands::{
     repair, show, stats, tag, verify,
 };
 use crate::context::Context;
+use crate::door;
 use crate::failure::{EXIT_CODES, Failure};
-use crate::signals::Signals;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -109,31 +109,10 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let json = cli.globals.json;
-    match run(cli) {
+    match door::run(dispatch(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(json),
     }
-}
-
-fn run(cli: Cli) -> Result<(), Failure> {
-    // Few threads: a push of six bytes should not wait for a pool to start.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|e| Failure::other(format!("cannot start: {e}")))?;
-    let outcome = runtime.block_on(async {
-        let mut signals = Signals::listen()?;
-        tokio::select! {
-            outcome = dispatch(cli) => outcome,
-            // Whatever the command held is dropped before this arm runs: producers are stopped,
-            // temporary files removed, echo restored, and nothing is published.
-            signal = signals.next() => Err(Failure::signal(signal)),
-        }
-    });
-    // A thread may sit in a read that never returns.
-    runtime.shutdown_background();
-    outcome
 }
 
 async fn dispatch(cli: Cli) -> Result<(), Failure> {

@@ -7,7 +7,10 @@ mod cli;
 mod commands;
 mod confirm;
 mod context;
+mod door;
 mod failure;
+mod kanctl;
+mod kando;
 mod keyfile;
 mod listing;
 mod output;
@@ -25,5 +28,5 @@ mod terminal;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::main(std::env::args_os())
+    door::enter(std::env::args_os().collect())
 }

@@ -1,0 +1,84 @@
+//! The door `kanctl`: Kanister's tool for people, with its commands, flags and texts, and no cluster.
+
+mod cluster;
+mod create;
+mod drive;
+mod input;
+mod local;
+mod order;
+mod process;
+mod run;
+mod shelf;
+mod schema;
+mod validate;
+
+use crate::door;
+use crate::failure::Failure;
+use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Create and check Kanister's resources.
+#[derive(Parser)]
+#[command(name = "kanctl", version, about, after_help = cluster::NOTE, max_term_width = 110)]
+struct Kanctl {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command understands.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Global options")]
+pub struct Globals {
+    /// Namespace of what is created, and of references that name none [default: default]
+    #[arg(long, short, global = true, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+    /// Report errors as JSON
+    #[arg(long, global = true)]
+    pub verbose: bool,
+}
+
+impl Globals {
+    /// The namespace in force.
+    pub fn namespace(&self) -> &str {
+        self.namespace.as_deref().unwrap_or("default")
+    }
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make an ActionSet or a Profile
+    Create(create::Args),
+    /// Check a Profile or a Blueprint
+    Validate(validate::Args),
+    /// Run an action of a blueprint without a cluster
+    Run(run::Args),
+}
+
+/// Parses the arguments, runs the command, reports how it ended.
+pub fn main(argv: Vec<OsString>) -> ExitCode {
+    let kanctl = match Kanctl::try_parse_from(argv) {
+        Ok(kanctl) => kanctl,
+        // Help and version are "errors" too, with exit code 0; a closed pipe does not matter to either.
+        Err(e) => {
+            let _ = e.print();
+            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
+        }
+    };
+    let json = kanctl.globals.verbose;
+    match door::run(dispatch(kanctl)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(json),
+    }
+}
+
+async fn dispatch(kanctl: Kanctl) -> Result<(), Failure> {
+    let globals = kanctl.globals;
+    match kanctl.command {
+        Command::Create(args) => create::run(args, &globals).await,
+        Command::Validate(args) => validate::run(args, &globals).await,
+        Command::Run(args) => run::run(args).await,
+    }
+}

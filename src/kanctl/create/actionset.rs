@@ -1,0 +1,215 @@
+//! `kanctl create actionset`: an order made from flags, or from the ActionSet it follows.
+
+use super::super::input::Input;
+use super::super::{Globals, cluster};
+use super::targets::Targets;
+use super::{How, pairs, printed, suffix};
+use crate::failure::Failure;
+use crate::show;
+use cistern_api::{ActionSet, ActionSetSpec, ActionSpec, ObjectReference, State};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Letters that tell two names of the same action apart.
+const SUFFIX_LETTERS: usize = 5;
+
+/// What can be typed.
+#[derive(clap::Args)]
+pub struct Args {
+    /// ActionSet this one follows: it takes over objects, artifacts, secrets, config maps, profile and options
+    #[arg(long, short, value_name = "NAME")]
+    from: Option<String>,
+    /// The same from a file with its YAML or JSON, `-` for standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "from")]
+    from_file: Option<PathBuf>,
+    /// Action of the blueprint
+    #[arg(long, short, value_name = "ACTION")]
+    action: Option<String>,
+    /// Blueprint
+    #[arg(long, short, value_name = "NAME")]
+    blueprint: Option<String>,
+    /// Name of the ActionSet, instead of one that is made up
+    #[arg(long, short = 'A', value_name = "NAME")]
+    name: Option<String>,
+    #[command(flatten)]
+    targets: Targets,
+    /// Config maps, by the name that templates know them by
+    #[arg(long, short, value_name = "REFERENCE=NAMESPACE/NAME", value_delimiter = ',')]
+    config_maps: Vec<String>,
+    /// Secrets, by the name that templates know them by
+    #[arg(long, short, value_name = "REFERENCE=NAMESPACE/NAME", value_delimiter = ',')]
+    secrets: Vec<String>,
+    /// Options of the action
+    #[arg(long, short, value_name = "KEY=VALUE")]
+    options: Vec<String>,
+    /// Profile: where backups go
+    #[arg(long, short, value_name = "[NAMESPACE/]NAME")]
+    profile: Option<String>,
+    /// Labels of the ActionSet
+    #[arg(long, value_name = "KEY=VALUE,…")]
+    labels: Option<String>,
+    /// Annotations of the pods that functions create
+    #[arg(long, value_name = "KEY=VALUE,…")]
+    podannotations: Option<String>,
+    /// Labels of the pods that functions create
+    #[arg(long, value_name = "KEY=VALUE,…")]
+    podlabels: Option<String>,
+}
+
+/// Makes the ActionSet and prints it.
+pub fn run(args: &Args, how: How, globals: &Globals) -> Result<(), Failure> {
+    let parent = parent(args)?;
+    let said = Said::of(args, globals)?;
+    let actions = match &parent {
+        Some(parent) => following(parent, &said)?,
+        None => fresh(&said)?,
+    };
+    let name = match &args.name {
+        Some(name) => name.clone(),
+        None => made_up(said.action.as_deref(), parent.as_ref())?,
+    };
+    if !how.dry_run {
+        return Err(cluster::cannot_create("ActionSet"));
+    }
+    if actions.iter().any(|action| action.profile.is_none()) {
+        // On standard error: what is printed is passed on to a cluster.
+        show::complain(
+            "Warning: --profile flag is not provided.\nAction might fail if blueprint is using this resource.",
+        );
+    }
+    let mut set = ActionSet { spec: Some(ActionSetSpec { actions }), ..ActionSet::default() };
+    set.metadata.name = Some(name);
+    set.metadata.namespace = globals.namespace.clone();
+    let labels = pairs::labels("--labels", args.labels.as_deref())?;
+    set.metadata.labels = if labels.is_empty() { None } else { Some(labels) };
+    show::raw(printed(&set)?.as_bytes())
+}
+
+/// What the flags say, decoded.
+#[derive(Default)]
+struct Said {
+    action: Option<String>,
+    blueprint: Option<String>,
+    objects: Vec<ObjectReference>,
+    config_maps: BTreeMap<String, ObjectReference>,
+    secrets: BTreeMap<String, ObjectReference>,
+    profile: Option<ObjectReference>,
+    options: BTreeMap<String, String>,
+    pod_labels: BTreeMap<String, String>,
+    pod_annotations: BTreeMap<String, String>,
+}
+
+impl Said {
+    fn of(args: &Args, globals: &Globals) -> Result<Said, Failure> {
+        Ok(Said {
+            action: args.action.clone(),
+            blueprint: args.blueprint.clone(),
+            objects: args.targets.references()?,
+            config_maps: pairs::references("--config-maps", &args.config_maps)?,
+            secrets: pairs::references("--secrets", &args.secrets)?,
+            profile: args.profile.as_deref().map(|p| pairs::profile(p, globals)).transpose()?,
+            options: pairs::options(&args.options)?,
+            pod_labels: pairs::labels("--podlabels", args.podlabels.as_deref())?,
+            pod_annotations: pairs::annotations("--podannotations", args.podannotations.as_deref())?,
+        })
+    }
+}
+
+fn parent(args: &Args) -> Result<Option<ActionSet>, Failure> {
+    if let Some(name) = &args.from {
+        let instead = format!(
+            "hand it in: kubectl get actionset {name} -o yaml | kanctl create actionset --from-file - …"
+        );
+        return Err(cluster::cannot_look_up("ActionSet", name, &instead));
+    }
+    let Some(path) = &args.from_file else { return Ok(None) };
+    let parent: ActionSet = Input::read(path)?.decode()?;
+    let name = parent.metadata.name.clone().unwrap_or_default();
+    let cannot = |why: String| Failure::usage(format!("cannot follow the ActionSet `{name}`: {why}"));
+    let state = parent.status.as_ref().map(|status| status.state).unwrap_or_default();
+    if state != State::Complete {
+        let word = if state == State::Unset { "without a status" } else { state.as_str() };
+        return Err(cannot(format!("it is {word}, and only what a complete one left can be used")));
+    }
+    let done = parent.status.as_ref().map_or(0, |status| status.actions.len());
+    let ordered = parent.spec.as_ref().map_or(0, |spec| spec.actions.len());
+    if done != ordered {
+        return Err(cannot(format!("its spec holds {ordered} actions, its status {done}")));
+    }
+    Ok(Some(parent))
+}
+
+/// One action per object, all alike.
+fn fresh(said: &Said) -> Result<Vec<ActionSpec>, Failure> {
+    let missing = |flag: &str| {
+        Failure::usage(format!("cannot make an ActionSet without {flag}")).hint(
+            "say --action, --blueprint and what to run it on, or --from-file with the ActionSet it follows",
+        )
+    };
+    let name = said.action.clone().ok_or_else(|| missing("--action"))?;
+    let blueprint = said.blueprint.clone().ok_or_else(|| missing("--blueprint"))?;
+    if said.objects.is_empty() {
+        return Err(missing("an object: --statefulset, --deployment, --namespacetargets, --objects, …"));
+    }
+    let template = ActionSpec {
+        name,
+        blueprint,
+        config_maps: said.config_maps.clone(),
+        secrets: said.secrets.clone(),
+        profile: said.profile.clone(),
+        options: said.options.clone(),
+        pod_labels: said.pod_labels.clone(),
+        pod_annotations: said.pod_annotations.clone(),
+        ..ActionSpec::default()
+    };
+    Ok(said.objects.iter().map(|object| ActionSpec { object: object.clone(), ..template.clone() }).collect())
+}
+
+/// The actions of the parent with what they left, changed by what the flags say.
+fn following(parent: &ActionSet, said: &Said) -> Result<Vec<ActionSpec>, Failure> {
+    let ordered = parent.spec.iter().flat_map(|spec| &spec.actions);
+    let done = parent.status.iter().flat_map(|status| &status.actions);
+    let mut actions = Vec::new();
+    for (ordered, done) in ordered.zip(done) {
+        let mut options = ordered.options.clone();
+        options.extend(said.options.clone());
+        let action = ActionSpec {
+            name: said.action.clone().unwrap_or_else(|| ordered.name.clone()),
+            blueprint: said.blueprint.clone().unwrap_or_else(|| done.blueprint.clone()),
+            object: done.object.clone(),
+            artifacts: done.artifacts.clone(),
+            config_maps: given(&said.config_maps, &ordered.config_maps),
+            secrets: given(&said.secrets, &ordered.secrets),
+            profile: said.profile.clone().or_else(|| ordered.profile.clone()),
+            options,
+            pod_labels: said.pod_labels.clone(),
+            pod_annotations: said.pod_annotations.clone(),
+            ..ActionSpec::default()
+        };
+        if said.objects.is_empty() {
+            actions.push(action);
+        } else {
+            let on = |object: &ObjectReference| ActionSpec { object: object.clone(), ..action.clone() };
+            actions.extend(said.objects.iter().map(on));
+        }
+    }
+    if actions.is_empty() {
+        return Err(Failure::usage("cannot follow an ActionSet that holds no action"));
+    }
+    Ok(actions)
+}
+
+/// What the flags say as a whole, or else what the parent had.
+fn given(
+    said: &BTreeMap<String, ObjectReference>,
+    parent: &BTreeMap<String, ObjectReference>,
+) -> BTreeMap<String, ObjectReference> {
+    if said.is_empty() { parent.clone() } else { said.clone() }
+}
+
+fn made_up(action: Option<&str>, parent: Option<&ActionSet>) -> Result<String, Failure> {
+    let parent = parent.and_then(|parent| parent.metadata.name.as_deref());
+    let suffix = suffix::random(SUFFIX_LETTERS)?;
+    let parts: Vec<&str> = action.into_iter().chain(parent).chain([suffix.as_str()]).collect();
+    Ok(parts.join("-"))
+}

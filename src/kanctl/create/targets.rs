@@ -1,0 +1,147 @@
+//! What an action is run on: the target flags of `kanctl create actionset`.
+
+use super::super::cluster;
+use super::pairs::wrong;
+use crate::failure::Failure;
+use cistern_api::ObjectReference;
+
+/// The target flags.
+#[derive(clap::Args, Default)]
+pub struct Targets {
+    /// Deployments
+    #[arg(long, short, value_name = "NAMESPACE/NAME", value_delimiter = ',')]
+    deployment: Vec<String>,
+    /// StatefulSets
+    #[arg(long, short = 't', value_name = "NAMESPACE/NAME", value_delimiter = ',')]
+    statefulset: Vec<String>,
+    /// DeploymentConfigs
+    #[arg(long, short = 'D', value_name = "NAMESPACE/NAME", value_delimiter = ',')]
+    deploymentconfig: Vec<String>,
+    /// PersistentVolumeClaims
+    #[arg(long, short = 'v', value_name = "NAMESPACE/NAME", value_delimiter = ',')]
+    pvc: Vec<String>,
+    /// Namespaces
+    #[arg(long, short = 'T', value_name = "NAMESPACE", value_delimiter = ',')]
+    namespacetargets: Vec<String>,
+    /// Other objects; the group is left out for the core group
+    #[arg(long, short = 'O', value_name = "[GROUP/]VERSION/RESOURCE/NAMESPACE/NAME", value_delimiter = ',')]
+    objects: Vec<String>,
+    /// Objects with these labels (looked up in a cluster)
+    #[arg(long, short = 'l', value_name = "SELECTOR")]
+    selector: Option<String>,
+    /// Kind of objects that --selector looks for
+    #[arg(long, short, value_name = "KIND", default_value = "all", requires = "selector")]
+    kind: String,
+    /// Namespace that --selector looks in [default: all]
+    #[arg(long, value_name = "NAMESPACE", requires = "selector")]
+    selector_namespace: Option<String>,
+}
+
+impl Targets {
+    /// References to everything that was named, in the order of the flags above.
+    pub fn references(&self) -> Result<Vec<ObjectReference>, Failure> {
+        if let Some(selector) = &self.selector {
+            let what = format!("objects of the kind `{}` that match", self.kind);
+            return Err(cluster::cannot_look_up(
+                &what,
+                selector,
+                "name them with --statefulset, --deployment, …",
+            ));
+        }
+        let workloads = [
+            ("deployment", "--deployment", &self.deployment),
+            ("statefulset", "--statefulset", &self.statefulset),
+            ("deploymentconfig", "--deploymentconfig", &self.deploymentconfig),
+            ("pvc", "--pvc", &self.pvc),
+        ];
+        let mut references = Vec::new();
+        for (kind, flag, names) in workloads {
+            for text in names {
+                references.push(workload(kind, flag, text)?);
+            }
+        }
+        references.extend(self.namespacetargets.iter().map(|name| of_kind("namespace", name, name)));
+        for text in &self.objects {
+            references.push(object(text)?);
+        }
+        Ok(references)
+    }
+}
+
+fn of_kind(kind: &str, namespace: &str, name: &str) -> ObjectReference {
+    ObjectReference { kind: kind.to_owned(), ..ObjectReference::named(namespace, name) }
+}
+
+fn workload(kind: &str, flag: &str, text: &str) -> Result<ObjectReference, Failure> {
+    match text.split('/').collect::<Vec<_>>()[..] {
+        [namespace, name] if !namespace.is_empty() && !name.is_empty() => Ok(of_kind(kind, namespace, name)),
+        _ => Err(wrong(flag, text, "expected namespace/name")),
+    }
+}
+
+fn object(text: &str) -> Result<ObjectReference, Failure> {
+    let parts: Vec<&str> = text.split('/').collect();
+    let (group, rest) = match parts[..] {
+        [group, _, _, _, _] => (group, &parts[1..]),
+        [_, _, _, _] => ("", &parts[..]),
+        _ => return Err(wrong("--objects", text, "expected [group/]version/resource/namespace/name")),
+    };
+    if parts.iter().any(|part| part.is_empty()) {
+        return Err(wrong("--objects", text, "a part between two `/` is empty"));
+    }
+    Ok(ObjectReference {
+        api_version: rest[0].to_owned(),
+        group: group.to_owned(),
+        resource: rest[1].to_owned(),
+        ..ObjectReference::named(rest[2], rest[3])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_are_named_with_and_without_a_group() {
+        let found = object("apps/v1/deployments/app/web").unwrap();
+        let expected = ObjectReference {
+            api_version: "v1".to_owned(),
+            group: "apps".to_owned(),
+            resource: "deployments".to_owned(),
+            ..ObjectReference::named("app", "web")
+        };
+        assert_eq!(found, expected);
+        let found = object("v1/configmaps/app/cm").unwrap();
+        assert_eq!(
+            (found.group.as_str(), found.resource.as_str(), found.name.as_str()),
+            ("", "configmaps", "cm")
+        );
+        for text in ["", "v1/configmaps/cm", "a/b/c/d/e/f", "apps/v1//app/web", "v1/configmaps/app/"] {
+            assert!(object(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_kind_of_target_is_referred_to_in_lower_case() {
+        let targets = Targets {
+            deployment: vec!["a/d".to_owned()],
+            statefulset: vec!["a/s".to_owned()],
+            deploymentconfig: vec!["a/c".to_owned()],
+            pvc: vec!["a/p".to_owned()],
+            namespacetargets: vec!["n".to_owned()],
+            ..Targets::default()
+        };
+        let found = targets.references().unwrap();
+        let shown: Vec<(&str, &str, &str)> =
+            found.iter().map(|r| (r.kind.as_str(), r.namespace.as_str(), r.name.as_str())).collect();
+        let expected = [
+            ("deployment", "a", "d"),
+            ("statefulset", "a", "s"),
+            ("deploymentconfig", "a", "c"),
+            ("pvc", "a", "p"),
+            ("namespace", "n", "n"),
+        ];
+        assert_eq!(shown, expected);
+        assert!(workload("pvc", "--pvc", "name-alone").is_err());
+    }
+}
