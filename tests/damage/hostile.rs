@@ -5,13 +5,13 @@ use crate::paper::{Place, nights_of, pull, push};
 use bytes::Bytes;
 use cistern_format::codec::{Codec, Squeezer};
 use cistern_format::envelope::Kind;
-use cistern_format::id::{ChunkId, SnapshotId};
+use cistern_format::id::{ChunkId, SessionId, SnapshotId};
 use cistern_format::pack::{Directory, Row};
 use cistern_format::recipe::{Node, Root};
 use cistern_format::record::{Binding, ChunkKind};
 use cistern_format::segment::IndexedPack;
 use cistern_format::sketch::{FEATURES, Sketch, SketchList, series};
-use cistern_repo::{ErrorKind, Repository, SnapshotInfo};
+use cistern_repo::{ErrorKind, Mark, Repository, SnapshotInfo};
 use cistern_store::{Key, Store as _};
 use std::sync::Arc;
 
@@ -79,6 +79,20 @@ async fn sketches_that_lie_cost_space_and_nothing_else() {
         forger.put(Kind::Sketches, &format!("sketches/{ours}/01ZZZZZZZZZZZZZZZZZZZZZZZ{n}"), body).await;
     }
     victim.still_works("sketches that announce millions, hold none, or name chunks that are not there").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mark_that_is_no_mark_keeps_no_snapshot_from_being_found() {
+    let victim = Victim::new().await;
+    let id = victim.like.id;
+    let mark = Mark { add_tags: vec!["good".to_owned()], ..Mark::default() };
+    victim.repo.mark(id, mark).await.expect("nothing fails here");
+    let key = format!("marks/{id}.{}", SessionId::new(1, [9; 10]));
+    Forger::new(&victim.place).await.put(Kind::Mark, &key, &[0x80]).await;
+    let listed = victim.repo.snapshots().await;
+    assert!(listed.is_err(), "a hold may be lost, and a prune must not forget what is held");
+    let found = victim.repo.find_snapshot(&id.to_string()).await.expect("who reads needs no marks");
+    assert!(found.tags.contains("good"), "the other marks count");
 }
 
 #[tokio::test(start_paused = true)]

@@ -161,7 +161,11 @@ impl Objects {
             bodies => bodies?,
         };
         for (key, body) in bodies {
-            let mark: Mark = from_cbor("mark", &body).map_err(|d| Error::damage(format!("read {key}"), d))?;
+            let mark: Mark = match from_cbor("mark", &body) {
+                Ok(mark) => mark,
+                Err(_) if !strict => continue,
+                Err(d) => return Err(Error::damage(format!("read {key}"), d)),
+            };
             let Some(info) = marked(key.name()).and_then(|id| by_id.get_mut(&id)) else { continue };
             mark.remove_tags.iter().for_each(|t| {
                 info.tags.remove(t);
