@@ -30,8 +30,11 @@ mod seeds;
 use cistern_format::id::RepoId;
 use cistern_format::keys::{Keyring, Secret32};
 
-/// Name of each target, which is that of its corpus, and what it does with its input.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+/// What a target does with its input.
+pub type Body = fn(&[u8]);
+
+/// Each target by the name that its corpus and its program have too.
+pub const TARGETS: &[(&str, Body)] = &[
     ("clear", clear::run),
     ("codec", codec::run),
     ("envelope", envelope::run),
