@@ -20,7 +20,7 @@ use std::process::ExitCode;
 
 /// Create and check Kanister's resources.
 #[derive(Parser)]
-#[command(name = "kanctl", version, about, after_help = cluster::NOTE, max_term_width = 110)]
+#[command(name = "kanctl", version, after_help = cluster::NOTE, max_term_width = 110)]
 struct Kanctl {
     #[command(flatten)]
     globals: Globals,

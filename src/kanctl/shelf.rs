@@ -37,6 +37,7 @@ impl Shelf {
                     return Err(input.wrong(&YamlError { place, path: String::new(), problem }));
                 }
                 encode_string_data(&mut object);
+                make_up_name(&mut object);
                 read.push(object);
             }
         }
@@ -113,6 +114,15 @@ pub fn reference(object: &Json) -> ObjectReference {
 /// A name, or the beginning of one that the cluster will make up.
 fn is_named(metadata: &Json) -> bool {
     metadata["name"].is_string() || metadata["generateName"].is_string()
+}
+
+/// What the API server does with `generateName`, but for the letters at the end: files are few.
+fn make_up_name(object: &mut Json) {
+    let beginning =
+        object["metadata"]["generateName"].as_str().map(|text| text.trim_end_matches('-').to_owned());
+    if let (Some(name), false) = (beginning, object["metadata"]["name"].is_string()) {
+        object["metadata"]["name"] = name.into();
+    }
 }
 
 /// Kinds that ActionSets name without version and resource.
