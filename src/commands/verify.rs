@@ -27,8 +27,8 @@ pub struct Args {
 
 const LEVELS: &str = "\
 Levels; each includes those before it:
-  0  listings and snapshots        sizes of packs, unreadable snapshots, leftover sessions
-  1  index, recipes, directories   chunks nobody holds, index and packs that differ
+  0  listings, snapshots, trash    unreadable and removed snapshots, leftover sessions
+  1  all but the data in packs     chunks nobody holds, index and packs that differ, unreadable objects
   2  every byte of the packs       bit-rot; needs no key to data
   3  every record, opened          wrong content under a right seal
   4  snapshots, as pull does       everything, and the digest of the whole stream";

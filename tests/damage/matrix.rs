@@ -1,17 +1,18 @@
 //! Every kind of object, cut, flipped, zeroed, swapped or removed: a table of what comes of it.
 
-use crate::paper::push;
+use crate::paper::{push, sharply};
 use crate::specimen::{PASSPHRASE, Specimen, restores};
 use bytes::{Bytes, BytesMut};
 use cistern_format::pack::{Directory, END_LEN, HEADER_LEN, check_whole};
 use cistern_repo::{
-    PackId, RepairOptions, Repository, Role, Severity, Silent, SnapshotId, Unlock, VerifyOptions,
-    VerifyReport,
+    PackId, PruneOptions, RepairOptions, Repository, Role, Severity, Silent, SnapshotId, Unlock,
+    VerifyOptions, VerifyReport,
 };
 use cistern_store::{Key, Store as _};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What is done to an object.
 #[derive(Clone, Copy, Debug)]
@@ -105,9 +106,23 @@ async fn outcome(specimen: &Specimen, key: &Key, when: &str) -> String {
     };
     write_to(&mut row, "repair", repaired);
     write_to(&mut row, "push", pushed(&repo, specimen, &mut wanted, when).await);
+    write_to(&mut row, "prune", pruned(&repo).await);
     let right = restores(&repo, &specimen.wanted, when).await;
     write_to(&mut row, "then", format!("{}, {}", share(specimen, &right), verified(&repo, key).await));
     row
+}
+
+/// Prunes until all is done; every open session counts as silent.
+async fn pruned(repo: &Repository) -> String {
+    let options = PruneOptions { session_timeout: Duration::ZERO, ..sharply() };
+    for _ in 0..2 {
+        match repo.prune(&options, Arc::new(Silent)).await {
+            Ok(report) if report.waiting.is_empty() => {}
+            Ok(_) => return "waits".to_owned(),
+            Err(e) => return format!("{:?}", e.kind),
+        }
+    }
+    "ok".to_owned()
 }
 
 fn write_to(row: &mut String, column: &str, text: String) {
@@ -265,6 +280,7 @@ async fn whatever_is_harmed_comes_out_as_the_table_says() {
         ("mark", "marks/"),
         ("forgotten", "forgotten/"),
         ("trash", "trash/"),
+        ("report", "verified/"),
     ] {
         let (key, other) = base.two_of(prefix);
         found += &table(&base, what, &key, other.as_ref(), &HARMS).await;

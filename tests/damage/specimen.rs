@@ -2,7 +2,7 @@
 
 use crate::paper::{A_DAY, Place, named, nights_of, prune, pull, push, sharply};
 use bytes::Bytes;
-use cistern_repo::{Mark, PruneOptions, Repository, Silent, SnapshotId};
+use cistern_repo::{Mark, PruneOptions, Repository, Silent, SnapshotId, VerifyOptions};
 use cistern_store::Key;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,6 +46,11 @@ impl Specimen {
         let patient = PruneOptions { grace: 365 * A_DAY, unused_percent_max: 100, ..sharply() };
         let report = repo.prune(&patient, Arc::new(Silent)).await.expect("nothing fails here");
         assert!(report.condemned_packs > 0 && report.deleted_packs == 0, "{report:?}");
+        for level in [0, 1] {
+            let options = VerifyOptions { level, ..VerifyOptions::default() };
+            let report = repo.verify(&options, Arc::new(Silent)).await.expect("nothing fails here");
+            assert!(report.findings.is_empty(), "{:?}", report.findings);
+        }
         Specimen { place, wanted, next: nights[3].clone(), refused }
     }
 

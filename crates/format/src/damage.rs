@@ -34,7 +34,9 @@ pub enum Damage {
         why: String,
     },
     /// Written by a later version of this program.
-    #[error("{what} has format version {found}, this program reads up to {known}: use a newer cistern")]
+    #[error(
+        "{what} has format version {found}, this program reads up to {known}: use a newer cistern, or it is damaged"
+    )]
     TooNew {
         /// What was being read.
         what: &'static str,

@@ -40,11 +40,15 @@ pub struct Trash {
     pub packs: Vec<PackId>,
 }
 
-/// `trash/<id>.queue`: sessions that may rely on the packs of a trash list, to be decided first.
+/// `trash/<id>.queue`: sessions that may rely on the packs of a trash list, to be decided first, and the
+/// packs once more, so that losing one of the two objects loses nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrashQueue {
     /// The sessions.
     pub sessions: Vec<SessionId>,
+    /// The packs of the list; none of them where the list was taken back, absent where it was not noted.
+    #[serde(default)]
+    pub packs: Option<Vec<PackId>>,
 }
 
 /// `marks/<snapshot>.<id>`: a change of tags or holds. Applied in the order of ids.
@@ -86,6 +90,10 @@ pub struct Verified {
     pub findings: Vec<String>,
     /// Snapshots that were restored whole (level 4).
     pub snapshots: Vec<SnapshotId>,
+    /// Snapshots that were there, whole or not, and those missing then: a later one that finds any of them
+    /// neither there nor forgotten knows that it was removed.
+    #[serde(default)]
+    pub seen: Vec<SnapshotId>,
     /// Clock of whoever wrote it, milliseconds since 1970.
     pub at_ms: u64,
 }

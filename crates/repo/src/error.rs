@@ -55,10 +55,11 @@ impl Error {
         Error::new(kind, doing, error)
     }
 
+    /// Bytes at rest that were refused. A version that is too new is damage too: that of the repository is in
+    /// its marker, which was read before, and no object of it has another.
     pub(crate) fn damage(doing: impl Into<String>, damage: Damage) -> Error {
         let kind = match damage {
             Damage::WrongKey { .. } => ErrorKind::WrongKey,
-            Damage::TooNew { .. } => ErrorKind::Invalid,
             _ => ErrorKind::Damaged,
         };
         Error::new(kind, doing, damage)

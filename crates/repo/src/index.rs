@@ -5,6 +5,7 @@
 
 use cistern_format::codec::Codec;
 use cistern_format::id::{ChunkId, PackId, SessionId};
+use cistern_format::pack::Row;
 use cistern_format::record::{Binding, ChunkKind};
 use cistern_format::segment::IndexedPack;
 use std::collections::{HashMap, HashSet};
@@ -212,9 +213,34 @@ impl Index {
         self.entries.iter().map(|e| (e.short, self.location(e)))
     }
 
+    /// Whether it says of a pack what the pack says of itself.
+    pub(crate) fn agrees_with(&self, pack: &IndexedPack, records: usize) -> bool {
+        let placed = |offset: u64, row: &Row| {
+            self.find_all(&row.binding.id).any(|l| {
+                let same = u64::from(l.offset) == offset && l.record_len == row.record_len;
+                same && self.pack(l.pack).id == pack.id && l.binding(row.binding.id) == row.binding
+            })
+        };
+        let rows = &pack.directory.rows;
+        records == rows.len() && pack.directory.located().all(|(offset, row)| placed(offset, row))
+    }
+
+    /// This index with what these packs say of themselves in the place of what it said of them.
+    pub(crate) fn corrected(mut self, packs: &[IndexedPack]) -> Index {
+        let wrong: HashSet<PackId> = packs.iter().map(|p| p.id).collect();
+        let infos = &self.packs;
+        self.entries.retain(|e| !wrong.contains(&infos[e.pack as usize].id));
+        self.with_but(packs, &wrong)
+    }
+
     /// This index and some packs it does not hold yet.
     pub(crate) fn with(self, packs: &[IndexedPack]) -> Index {
-        let seen = self.packs.iter().enumerate().map(|(n, p)| (p.id, n as u32)).collect();
+        self.with_but(packs, &HashSet::new())
+    }
+
+    fn with_but(self, packs: &[IndexedPack], not_seen: &HashSet<PackId>) -> Index {
+        let known = self.packs.iter().enumerate().filter(|(_, p)| !not_seen.contains(&p.id));
+        let seen = known.map(|(n, p)| (p.id, n as u32)).collect();
         let key_rows = self.keys.iter().enumerate().map(|(n, k)| (k.0, n as u32)).collect();
         let base_rows = self.bases.iter().enumerate().map(|(n, b)| (*b, n as u32 + 1)).collect();
         let mut builder = IndexBuilder { index: self, seen, key_rows, base_rows };
@@ -239,7 +265,7 @@ impl Index {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cistern_format::pack::{Directory, Row};
+    use cistern_format::pack::Directory;
     use std::sync::Arc;
 
     fn row(byte: u8, base: Option<u8>) -> Row {
@@ -270,6 +296,11 @@ mod tests {
         let all: Vec<_> = index.find_all(&ChunkId([5; 32])).collect();
         assert_eq!(all[1].base, Some(ChunkId([6; 32])));
         assert!(index.find(&ChunkId([8; 32])).is_none() && !index.has(&ChunkId([8; 32])));
+        let lie = pack(2, vec![row(7, None), row(9, None)]);
+        assert!(index.agrees_with(&first, 2) && !index.agrees_with(&lie, 2) && !index.agrees_with(&first, 3));
+        let corrected = index.corrected(std::slice::from_ref(&lie));
+        assert!(corrected.agrees_with(&lie, 2) && corrected.agrees_with(&first, 2));
+        assert_eq!(corrected.find(&ChunkId([5; 32])).map(|l| l.codec), Some(Codec::Delta));
         assert!(size_of::<Entry>() <= 44, "{} bytes a chunk", size_of::<Entry>());
     }
 }

@@ -35,8 +35,11 @@ pub mod retain;
 mod snapshots;
 mod stats;
 mod sweep;
+mod trash;
+mod unreadable;
 mod verify;
 mod view;
+mod witness;
 mod world;
 
 pub use cistern_format::chunk::ChunkSizes;

@@ -100,6 +100,7 @@ impl Repository {
     ) -> Result<OptimizeReport> {
         let mut report = OptimizeReport { dry_run: options.prune.dry_run, ..OptimizeReport::default() };
         let view = self.objects.view().await?;
+        view.require_whole()?;
         let live = self.live(&view).await?;
         let index = Arc::new(view.index.clone());
         let chunks = Arc::new(Chunks::new(self.objects.clone(), index, 64 << 20));

@@ -11,7 +11,8 @@ use crate::repack::Repacker;
 use crate::repository::Repository;
 use crate::snapshots::{FORGOTTEN, MARKS};
 use crate::sweep::{Sweeper, needed_bases};
-use crate::view::{TRASH, View, list_of_queue};
+use crate::trash::Half;
+use crate::view::View;
 use cistern_format::envelope::Kind;
 use cistern_format::id::{PackId, SessionId, SnapshotId};
 use cistern_format::keys::Role;
@@ -130,8 +131,11 @@ impl Repository {
     async fn prune_with(&self, sweeper: &Sweeper<'_>) -> Result<PruneReport> {
         let mut done = PruneReport::default();
         let writers = sweeper.refuse_the_silent(&mut done).await?;
-        for list in self.objects.trash().await? {
-            sweeper.carry_on(&list, &mut done).await?;
+        let lists = self.objects.trash().await?;
+        // Before anything is changed: what a damaged list named must be known.
+        lists.iter().try_for_each(|list| list.known_packs().map(drop))?;
+        for list in lists.iter().filter(|list| !matches!(list.list, Half::Absent)) {
+            sweeper.carry_on(list, &mut done).await?;
         }
         let view = self.objects.view().await?;
         let plan = self.prune_plan(&view, &writers, sweeper.options).await?;
@@ -157,10 +161,7 @@ impl Repository {
         writers: &HashSet<SessionId>,
         options: &PruneOptions,
     ) -> Result<PrunePlan> {
-        if let Some(key) = view.damaged.first() {
-            let why = format!("{key} is damaged: `cistern repair` writes the index anew");
-            return Err(crate::Error::new(crate::ErrorKind::Damaged, "read the index", why));
-        }
+        view.require_whole()?;
         let live = self.live(view).await?;
         let usage = usage(view, &live.chunks);
         let mut report = PruneReport {
@@ -231,16 +232,6 @@ impl Repository {
         }
         self.tidy_queues().await?;
         self.tidy_sketches().await
-    }
-
-    /// A queue may be written by one prune when another has just finished with its list.
-    async fn tidy_queues(&self) -> Result<()> {
-        let entries = self.objects.list(TRASH).await?;
-        let keys: HashSet<&str> = entries.iter().map(|e| e.key.as_str()).collect();
-        for key in keys.iter().filter(|k| list_of_queue(k).is_some_and(|list| !keys.contains(list))) {
-            self.objects.delete(key).await?;
-        }
-        Ok(())
     }
 
     /// Sketches of chunks that are all gone help nobody.

@@ -7,13 +7,14 @@ use crate::observe::{Counter, Observer};
 use crate::repository::Repository;
 use crate::snapshots::SnapshotInfo;
 use cistern_format::chunk::CHUNK_BYTES_MAX;
+use cistern_format::id::PackId;
 use cistern_format::recipe::{self, Node};
 use cistern_format::snapshot::Snapshot;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 use std::io::Write;
 use std::sync::Arc;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, OnceCell, mpsc};
 
 /// Plain bytes handled as one unit of work.
 const UNIT_BYTES: u64 = 4 << 20;
@@ -35,6 +36,8 @@ pub type Sink = Box<dyn Write + Send>;
 struct Source {
     repo: Repository,
     chunks: Mutex<(Arc<Chunks>, bool)>,
+    /// By the packs' own directories: the last resort, should the index lie.
+    by_packs: OnceCell<Arc<Chunks>>,
 }
 
 type Unit = Vec<Node>;
@@ -287,7 +290,7 @@ fn right_length(node: &Node, raw: Vec<u8>) -> Result<Vec<u8>> {
 impl Source {
     async fn open(repo: &Repository) -> Result<Source> {
         let chunks = Source::chunks_of(repo, repo.read_index().await?);
-        Ok(Source { repo: repo.clone(), chunks: Mutex::new((chunks, false)) })
+        Ok(Source { repo: repo.clone(), chunks: Mutex::new((chunks, false)), by_packs: OnceCell::new() })
     }
 
     fn chunks_of(repo: &Repository, index: Index) -> Arc<Chunks> {
@@ -322,7 +325,14 @@ impl Source {
         }
         let chunks = held.0.clone();
         drop(held);
-        chunks.get(node.id).await.map_err(|_| first)
+        if let Ok(raw) = chunks.get(node.id).await {
+            return Ok(raw);
+        }
+        let by_packs = self.by_packs.get_or_try_init(|| async {
+            let index = self.repo.read_own_directories().await?;
+            Ok(Source::chunks_of(&self.repo, index))
+        });
+        by_packs.await?.get(node.id).await.map_err(|_: Error| first)
     }
 }
 
@@ -330,6 +340,14 @@ impl Repository {
     /// Every chunk that can be read: condemned packs still count, for they still exist.
     pub(crate) async fn read_index(&self) -> Result<Index> {
         Ok(self.objects.reading_view().await?.index)
+    }
+
+    /// What all packs say of themselves. Costs some reads a pack, and is asked only where a chunk would be
+    /// lost otherwise: a sealed index object that is wrong must not hide what is there.
+    async fn read_own_directories(&self) -> Result<Index> {
+        let listed = self.objects.list_packs().await?;
+        let packs: Vec<PackId> = listed.keys().copied().collect();
+        Ok(Index::default().with(&self.read_directories(&packs, &listed).await))
     }
 
     /// The same with packs no index object names, however many: what is left when the index is lost.

@@ -1,6 +1,6 @@
 //! Mends what can be mended: the index from packs, packs from their sound records; names what is lost.
 //!
-//! Nothing is deleted here. Damaged packs are condemned, so that no push relies on them and the next
+//! No data is deleted here. Damaged packs are condemned, so that no push relies on them and the next
 //! push of the same data stores their chunks again; a prune deletes them once nothing needs them.
 
 use crate::chunks::Chunks;
@@ -13,11 +13,13 @@ use crate::repack::Repacker;
 use crate::repository::Repository;
 use crate::sweep::Sweeper;
 use crate::verify::{Finding, PackDamage, Severity, VerifyOptions, check_pack, touched};
-use crate::view::View;
+use crate::view::{INDEX, View};
+use cistern_format::envelope::Kind;
 use cistern_format::id::PackId;
 use cistern_format::keys::Role;
 use cistern_format::segment::IndexedPack;
 use serde::Serialize;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// How to go about a repair.
@@ -47,6 +49,9 @@ impl Repository {
     pub async fn repair(&self, options: &RepairOptions, watch: Arc<dyn Observer>) -> Result<RepairReport> {
         self.require(Role::Maintain, "repair")?;
         let mut report = RepairReport { dry_run: options.dry_run, ..RepairReport::default() };
+        // First, so that what is condemned is known.
+        report.done.extend(self.mend_trash(options.dry_run).await?);
+        report.done.extend(self.mend_objects(options.dry_run).await?);
         self.repair_index(options, &mut report).await?;
         self.repair_packs(options, &watch, &mut report).await?;
         let verify = VerifyOptions { level: 1, ..VerifyOptions::default() };
@@ -71,11 +76,45 @@ impl Repository {
                 session.end().await;
             }
         }
+        self.correct_index(&view, options, report).await?;
         for key in &view.damaged {
             report.done.push(format!("removed the damaged index object {key}"));
             if !options.dry_run {
                 self.objects.delete(key.as_str()).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Writes index objects anew that say of a pack what the pack does not say of itself.
+    async fn correct_index(
+        &self,
+        view: &View,
+        options: &RepairOptions,
+        report: &mut RepairReport,
+    ) -> Result<()> {
+        let packs: Vec<PackId> = view.index.packs().iter().map(|p| p.id).collect();
+        let own = self.read_directories(&packs, &view.listed).await;
+        let own: HashMap<PackId, IndexedPack> = own.into_iter().map(|p| (p.id, p)).collect();
+        let is_wrong = |pack: &IndexedPack| own.get(&pack.id).is_some_and(|o| o.directory != pack.directory);
+        for entry in self.objects.list(INDEX).await? {
+            let key = entry.key.as_str();
+            let Ok(Some(body)) = self.objects.find(Kind::Index, key).await else { continue };
+            let Ok(packs) = self.objects.decode_segment(&body) else { continue };
+            let wrong = packs.iter().filter(|p| is_wrong(p)).count();
+            if wrong == 0 {
+                continue;
+            }
+            report.done.push(format!("wrote {key} anew, which was wrong about {wrong} packs"));
+            if options.dry_run {
+                continue;
+            }
+            let right = packs.into_iter().map(|p| own.get(&p.id).cloned().unwrap_or(p)).collect();
+            let session = Session::register(&self.objects, "repair", "").await?;
+            session.adopt(right);
+            session.write_index().await?;
+            session.end().await;
+            self.objects.delete(key).await?;
         }
         Ok(())
     }
@@ -193,12 +232,10 @@ impl Repository {
 
     /// What the index, or else the packs themselves, say of these packs.
     async fn indexed_packs(&self, ids: &[PackId]) -> Result<Vec<IndexedPack>> {
-        let segments = self.objects.list(crate::view::INDEX).await?;
+        let segments = self.objects.list(INDEX).await?;
         let mut found: Vec<IndexedPack> = Vec::new();
         for entry in &segments {
-            let Ok(Some(body)) =
-                self.objects.find(cistern_format::envelope::Kind::Index, entry.key.as_str()).await
-            else {
+            let Ok(Some(body)) = self.objects.find(Kind::Index, entry.key.as_str()).await else {
                 continue;
             };
             let packs = self.objects.decode_segment(&body)?;

@@ -86,15 +86,20 @@ impl Objects {
     ///
     /// A snapshot that cannot be read is an error here; `verify` names it, `repair` removes it.
     pub(crate) async fn snapshots(&self) -> Result<Vec<SnapshotInfo>> {
+        let mut found = self.committed().await?;
+        self.apply_marks(&mut found, true).await?;
+        Ok(found)
+    }
+
+    /// All snapshots, oldest first, as they were pushed.
+    pub(crate) async fn committed(&self) -> Result<Vec<SnapshotInfo>> {
         let entries = self.decided().await?;
-        let mut found: Vec<SnapshotInfo> = futures::stream::iter(entries)
+        futures::stream::iter(entries)
             .map(|entry| async move { self.read_snapshot(&entry).await })
             .buffered(FETCHES_MAX)
             .try_filter_map(|s| async move { Ok(s) })
             .try_collect()
-            .await?;
-        self.apply_marks(&mut found, true).await?;
-        Ok(found)
+            .await
     }
 
     /// The snapshots that can be read, oldest first, and the ids of those that cannot: one that is
@@ -181,7 +186,7 @@ impl Objects {
 }
 
 /// The snapshot a mark's name belongs to: `<snapshot>.<mark>`.
-fn marked(name: &str) -> Option<SnapshotId> {
+pub(crate) fn marked(name: &str) -> Option<SnapshotId> {
     name.split_once('.')?.0.parse().ok()
 }
 

@@ -4,10 +4,11 @@
 //! 1. [`Sweeper::condemn`] writes the list: from now on nobody who looks relies on these packs.
 //! 2. The sessions under way are listed *after* the list is there, and written down: anyone who
 //!    registered later saw the list.
-//! 3. Each of them is decided: it committed, or it shows no sign of life and is refused.
+//! 3. The list must still be there: `repair` may have taken it back (see `trash`). Each session is decided:
+//!    it committed, or it shows no sign of life and is refused.
 //! 4. Trash, packs and index are read again, snapshots after that; what a snapshot needs and only
 //!    condemned packs hold is copied.
-//! 5. The packs are deleted, then the queue, then the list.
+//! 5. The packs are deleted, then the list, then the queue.
 //!
 //! # Guarantees
 //! No snapshot loses a chunk, whoever pushes, prunes or stalls meanwhile: nothing here depends on a
@@ -23,13 +24,15 @@ use crate::observe::{Counter, Observer};
 use crate::prune::{PruneOptions, PruneReport};
 use crate::repack::Repacker;
 use crate::repository::Repository;
-use crate::view::{TRASH, TrashList, View};
+use crate::trash::TrashList;
+use crate::view::View;
 use cistern_format::codec::Codec;
 use cistern_format::envelope::Kind;
 use cistern_format::id::{PackId, SessionId};
-use cistern_format::object::{Trash, TrashQueue, from_cbor, to_cbor};
+use cistern_format::object::{TrashQueue, from_cbor, to_cbor};
 use cistern_format::segment::IndexedPack;
 use cistern_format::snapshot::Tombstone;
+use cistern_store::Key;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -49,54 +52,61 @@ pub(crate) struct Sweeper<'r> {
 impl Sweeper<'_> {
     /// Condemns packs; durable when it returns.
     pub(crate) async fn condemn(&self, packs: Vec<PackId>) -> Result<TrashList> {
-        let objects = &self.repo.objects;
-        let key = format!("{TRASH}{}", objects.world.new_session_id());
-        let put = objects.put(Kind::Trash, &key, &to_cbor(&Trash { packs: packs.clone() })).await;
-        put.map_err(|e| Error::store("condemn packs", e))?;
-        Ok(TrashList { key, packs, modified: self.now, has_queue: false })
+        self.repo.objects.condemn(packs, self.now).await
     }
 
     /// Carries one list as far as it goes today.
     pub(crate) async fn carry_on(&self, list: &TrashList, report: &mut PruneReport) -> Result<()> {
         let Some(queue) = self.queue(list).await? else { return Ok(()) };
-        let undecided = self.decide(&queue, report).await?;
+        let packs = match queue.packs {
+            Some(packs) => packs,
+            None => list.known_packs()?.to_vec(),
+        };
+        let undecided = self.decide(&queue.sessions, report).await?;
         if let Some(session) = undecided.first() {
             let why =
                 format!("{} pushes are under way that may use them, such as {session}", undecided.len());
-            report.waiting.push(format!("{} packs: {why}", list.packs.len()));
+            report.waiting.push(format!("{} packs: {why}", packs.len()));
             return Ok(());
         }
         let age = self.now.duration_since(list.modified).unwrap_or_default();
         if age < self.options.grace {
             let left = humane(self.options.grace - age);
-            report
-                .waiting
-                .push(format!("{} packs: kept for another {left} in case of regrets", list.packs.len()));
+            report.waiting.push(format!("{} packs: kept for another {left} in case of regrets", packs.len()));
             return Ok(());
         }
-        self.delete(list, report).await
+        self.delete(list, &packs, report).await
     }
 
-    /// The sessions to wait for, written down by whichever prune came first; `None` if another prune
-    /// has finished with the list meanwhile.
-    async fn queue(&self, list: &TrashList) -> Result<Option<Vec<SessionId>>> {
+    /// The sessions to wait for and the packs, written down by whichever prune came first; `None` if
+    /// another prune has finished with the list meanwhile, or a repair took it back.
+    async fn queue(&self, list: &TrashList) -> Result<Option<TrashQueue>> {
         let objects = &self.repo.objects;
-        let key = TrashList::queue_key(&list.key);
-        if !list.has_queue {
-            let lag = Duration::from_secs(2 * u64::from(self.repo.config.staleness_secs));
-            tokio::time::sleep(lag).await;
+        let key = list.queue_key();
+        if !list.has_queue() {
+            let packs = Some(list.known_packs()?.to_vec());
+            tokio::time::sleep(self.repo.listing_lag()).await;
             let sessions = self.repo.undecided(Some(self.session.id())).await?;
-            let put = objects.put(Kind::Trash, &key, &to_cbor(&TrashQueue { sessions })).await;
+            let put = objects.put(Kind::Trash, &key, &to_cbor(&TrashQueue { sessions, packs })).await;
             match put {
                 Ok(_) => {}
                 Err(e) if e.kind == cistern_store::ErrorKind::Exists => {}
                 Err(e) => return Err(Error::store("list the sessions to wait for", e)),
             }
         }
-        let Some(body) = objects.find(Kind::Trash, &key).await? else { return Ok(None) };
-        let queue: TrashQueue =
-            from_cbor("trash list", &body).map_err(|d| Error::damage(format!("read {key}"), d))?;
-        Ok(Some(queue.sessions))
+        let advise = |e: Error| match e.kind {
+            ErrorKind::Damaged => Error::new(e.kind, e.doing, format!("{}; run `cistern repair`", e.why)),
+            _ => e,
+        };
+        let Some(body) = objects.find(Kind::Trash, &key).await.map_err(advise)? else { return Ok(None) };
+        let queue = from_cbor("trash list", &body);
+        let queue = queue.map_err(|d| advise(Error::damage(format!("read {key}"), d)))?;
+        // Only now, with the queue there: whoever takes a list back does it the other way round.
+        match objects.store.head(&Key::new(list.key.clone())).await {
+            Ok(_) => Ok(Some(queue)),
+            Err(e) if e.kind == cistern_store::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Error::store(format!("look for {}", list.key), e)),
+        }
     }
 
     /// Refuses the sessions of `queue` that show no sign of life; returns those still under way.
@@ -165,15 +175,15 @@ impl Sweeper<'_> {
     }
 
     /// Steps 4 and 5.
-    async fn delete(&self, list: &TrashList, report: &mut PruneReport) -> Result<()> {
+    async fn delete(&self, list: &TrashList, packs: &[PackId], report: &mut PruneReport) -> Result<()> {
         let objects = &self.repo.objects;
         let view = objects.view().await?;
         let live = self.repo.live(&view).await?;
-        let there: Vec<PackId> = list.packs.iter().filter(|p| view.listed.contains_key(p)).copied().collect();
+        let there: Vec<PackId> = packs.iter().filter(|p| view.listed.contains_key(p)).copied().collect();
         let spared = self.rescue(&there, &view, &live, report).await?;
         let mut left = spared.len();
         for pack in there.iter().filter(|p| !spared.contains(p)) {
-            match objects.store.delete(&cistern_store::Key::new(pack.key())).await {
+            match objects.store.delete(&Key::new(pack.key())).await {
                 Ok(()) => {
                     report.deleted_packs += 1;
                     report.freed_bytes += view.listed[pack].object_len;
@@ -189,8 +199,7 @@ impl Sweeper<'_> {
             report.waiting.push(format!("{left} packs: {why}"));
             return Ok(());
         }
-        objects.delete(&TrashList::queue_key(&list.key)).await?;
-        objects.delete(&list.key).await
+        objects.remove_trash(list).await
     }
 
     /// Copies what snapshots need and only these packs hold. Returns packs that must not go: they
@@ -260,7 +269,7 @@ impl Repository {
     /// Every chunk that live snapshots need, bases included.
     pub(crate) async fn live(&self, view: &View) -> Result<Live> {
         // Snapshots after the view: what committed meanwhile must be seen.
-        let snapshots = self.objects.snapshots().await?;
+        let snapshots = self.objects.committed().await?;
         // Recipes may lie in condemned packs, which are there until we delete them.
         let readable = Arc::new(self.read_index_and_orphans().await?);
         let live =

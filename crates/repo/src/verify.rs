@@ -2,8 +2,8 @@
 //!
 //! | level | reads | finds |
 //! |---|---|---|
-//! | 0 | listings and snapshots | packs of a wrong size, unreadable snapshots, leftover sessions |
-//! | 1 | index, recipes, every directory | chunks nobody holds, bases that are not whole, directories and index that differ |
+//! | 0 | listings, snapshots, trash lists | unreadable and removed snapshots, damaged trash lists, leftover sessions |
+//! | 1 | all other objects, every directory | unreadable ones; chunks nobody holds, bases that are not whole, directories and index that differ |
 //! | 2 | all bytes of packs, no data key | bit-rot |
 //! | 3 | every record, opened and expanded | wrong content under a right seal |
 //! | 4 | snapshots, as `pull` does | everything, and the whole-stream digest |
@@ -19,19 +19,21 @@ use crate::view::View;
 use cistern_format::envelope::Kind;
 use cistern_format::id::{ChunkId, PackId, SnapshotId};
 use cistern_format::keys::Role;
-use cistern_format::object::{Verified, to_cbor};
+use cistern_format::object::{Verified, from_cbor, to_cbor};
 use cistern_format::pack;
 use cistern_format::record::ChunkKind;
 use cistern_format::segment::IndexedPack;
 use cistern_store::Key;
 use futures::StreamExt as _;
 use serde::Serialize;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 pub(crate) const VERIFIED: &str = "verified/";
 /// Packs read at the same time.
 const PACKS_AT_ONCE: usize = 3;
+/// Reports looked at, newest first, for the slice whose turn it is.
+const REPORTS_MAX: usize = 200;
 /// Findings told at most; a repository with more needs repair, not a longer list.
 const FINDINGS_MAX: usize = 10_000;
 
@@ -121,6 +123,8 @@ struct Verifying<'r> {
     report: VerifyReport,
     lost: Lost,
     restored: Vec<SnapshotId>,
+    /// Snapshots that are there, and those missing.
+    seen: BTreeSet<SnapshotId>,
 }
 
 impl Repository {
@@ -138,24 +142,31 @@ impl Repository {
             slice: options.slice.unwrap_or((1, 1)),
             ..Default::default()
         };
-        let snapshots = self.readable_snapshots(&mut report).await?;
+        let mut seen = BTreeSet::new();
+        let snapshots = self.readable_snapshots(&mut report, &mut seen).await?;
         report.snapshots = snapshots.len() as u64;
         let view = self.objects.reading_view().await?;
         let orphans = self.read_directories(&view.orphans, &view.listed).await;
         let mut view = view;
         let index = Arc::new(std::mem::take(&mut view.index).with(&orphans));
         let lost = Lost::default();
+        let restored = vec![];
         let mut verifying =
-            Verifying { repo: self, options, watch, view, index, snapshots, report, lost, restored: vec![] };
+            Verifying { repo: self, options, watch, view, index, snapshots, report, lost, restored, seen };
         verifying.run().await?;
-        let report = verifying.report;
-        self.write_report(&report, verifying.restored).await;
+        let Verifying { report, restored, seen, .. } = verifying;
+        self.write_report(&report, restored, seen).await;
         Ok(report)
     }
 
-    async fn readable_snapshots(&self, report: &mut VerifyReport) -> Result<Vec<SnapshotInfo>> {
+    async fn readable_snapshots(
+        &self,
+        report: &mut VerifyReport,
+        seen: &mut BTreeSet<SnapshotId>,
+    ) -> Result<Vec<SnapshotInfo>> {
         let mut readable = Vec::new();
         for (id, read) in self.objects.snapshots_or_damage().await? {
+            seen.insert(id);
             match read {
                 Ok(info) => readable.push(info),
                 Err(e) if e.kind == ErrorKind::Damaged || e.kind == ErrorKind::WrongKey => {
@@ -171,7 +182,12 @@ impl Repository {
     }
 
     /// A report that cannot be stored, on a read-only store say, is still told to the caller.
-    async fn write_report(&self, report: &VerifyReport, restored: Vec<SnapshotId>) {
+    async fn write_report(
+        &self,
+        report: &VerifyReport,
+        restored: Vec<SnapshotId>,
+        seen: BTreeSet<SnapshotId>,
+    ) {
         let verified = Verified {
             level: report.level,
             slice: report.slice,
@@ -184,6 +200,7 @@ impl Repository {
                 .map(|f| format!("{}: {}", f.subject, f.what))
                 .collect(),
             snapshots: restored,
+            seen: seen.into_iter().collect(),
             at_ms: self.world().now_ms(),
         };
         let key = format!("{VERIFIED}{}", self.world().new_session_id());
@@ -192,17 +209,10 @@ impl Repository {
 
     /// The slice after the one verified last at this level and division; the first if there is none.
     pub async fn next_slice(&self, level: u8, of: u32) -> Result<(u32, u32)> {
-        let mut entries = self.objects.list(VERIFIED).await?;
-        entries.reverse();
-        entries.truncate(200);
-        for (key, body) in self.objects.get_all(Kind::Verified, &entries).await? {
-            let Ok(report) = cistern_format::object::from_cbor::<Verified>("verify report", &body) else {
-                return Err(Error::new(
-                    ErrorKind::Damaged,
-                    format!("read {key}"),
-                    "the report makes no sense",
-                ));
-            };
+        for entry in self.objects.list(VERIFIED).await?.iter().rev().take(REPORTS_MAX) {
+            // One that cannot be read is a finding; it must not keep the next from being made.
+            let Ok(body) = self.objects.get(Kind::Verified, entry.key.as_str()).await else { continue };
+            let Ok(report) = from_cbor::<Verified>("verify report", &body) else { continue };
             if report.level == level && report.slice.1 == of {
                 return Ok((report.slice.0 % of + 1, of));
             }
@@ -215,6 +225,7 @@ impl Verifying<'_> {
     async fn run(&mut self) -> Result<()> {
         self.listings().await?;
         if self.options.level >= 1 {
+            self.small_objects().await?;
             self.directories().await?;
             self.resolvable().await;
         }
@@ -245,6 +256,33 @@ impl Verifying<'_> {
             self.report.add(Severity::Warning, format!("sessions/{session}"), what);
         }
         self.broken_chains();
+        self.removed_snapshots().await?;
+        for list in self.repo.objects.trash().await? {
+            if let Some(what) = list.complaint() {
+                self.report.add(Severity::Warning, &list.key, what);
+            }
+        }
+        Ok(())
+    }
+
+    /// Snapshots that something speaks of and that are not there.
+    async fn removed_snapshots(&mut self) -> Result<()> {
+        for (id, witness) in self.repo.missing_snapshots(&self.snapshots).await? {
+            self.seen.insert(id);
+            let what = format!("it is gone though nobody forgot it: {witness}");
+            self.report.add(Severity::Damage, format!("snapshots/{id}"), what);
+            if let Some(f) = self.report.findings.last_mut() {
+                f.snapshots.push(id.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    /// Level 1: objects nobody opens in passing.
+    async fn small_objects(&mut self) -> Result<()> {
+        for (key, what) in self.repo.unreadable_objects().await? {
+            self.report.add(Severity::Warning, key, what);
+        }
         Ok(())
     }
 
@@ -267,7 +305,7 @@ impl Verifying<'_> {
 
     /// Level 1, first half: every directory opens and says what the index says.
     async fn directories(&mut self) -> Result<()> {
-        let mut indexed: HashMap<PackId, u64> = HashMap::new();
+        let mut indexed: HashMap<PackId, usize> = HashMap::new();
         for (_, location) in self.index.records() {
             *indexed.entry(self.index.pack(location.pack).id).or_default() += 1;
         }
@@ -279,18 +317,22 @@ impl Verifying<'_> {
                 async move { (id, objects.directory(id, len).await) }
             })
             .buffer_unordered(8);
-        let mut bad = Vec::new();
+        let (mut bad, mut lied_of) = (Vec::new(), Vec::new());
         while let Some((id, read)) = reads.next().await {
             match read {
-                Ok(read) if indexed.get(&id).copied().unwrap_or(0) == read.directory.rows.len() as u64 => {}
-                Ok(_) => self.report.add(
-                    Severity::Warning,
-                    id.key(),
-                    "the index says something else than the pack itself",
-                ),
+                Ok(read) if self.index.agrees_with(&read, indexed.get(&id).copied().unwrap_or(0)) => {}
+                Ok(read) => lied_of.push(read),
                 Err(e) if e.kind == ErrorKind::Damaged => bad.push((id, e)),
                 Err(e) => return Err(e),
             }
+        }
+        for pack in &lied_of {
+            let what = "the index says something else than the pack itself; `cistern repair` writes it anew";
+            self.report.add(Severity::Warning, pack.id.key(), what);
+        }
+        if !lied_of.is_empty() {
+            // Readers ask the packs themselves where the index is wrong.
+            self.index = Arc::new(Index::clone(&self.index).corrected(&lied_of));
         }
         for (id, error) in bad {
             self.lost.packs.insert(id);

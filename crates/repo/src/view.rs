@@ -9,7 +9,6 @@ use crate::index::{Index, IndexBuilder};
 use crate::objects::{FETCHES_MAX, Objects};
 use cistern_format::envelope::Kind;
 use cistern_format::id::PackId;
-use cistern_format::object::{Trash, from_cbor};
 use cistern_format::segment::{self, IndexedPack};
 use cistern_store::{Entry, Key};
 use futures::StreamExt as _;
@@ -18,8 +17,6 @@ use std::time::SystemTime;
 
 pub(crate) const PACKS: &str = "packs/";
 pub(crate) const INDEX: &str = "index/";
-pub(crate) const TRASH: &str = "trash/";
-const QUEUE_SUFFIX: &str = ".queue";
 /// How often the index is read again because a merge took an object away in between.
 const INDEX_READS_MAX: u32 = 10;
 
@@ -30,49 +27,47 @@ pub(crate) struct ListedPack {
     pub(crate) modified: SystemTime,
 }
 
-/// A trash list that still stands.
-#[derive(Clone, Debug)]
-pub(crate) struct TrashList {
-    /// Key of the list, without the queue's suffix.
-    pub(crate) key: String,
-    pub(crate) packs: Vec<PackId>,
-    pub(crate) modified: SystemTime,
-    /// When the list of sessions to wait for was written, if it was.
-    pub(crate) has_queue: bool,
-}
-
-impl TrashList {
-    pub(crate) fn queue_key(list_key: &str) -> String {
-        format!("{list_key}{QUEUE_SUFFIX}")
-    }
-}
-
-/// The key of the list a queue belongs to, if `key` is one of a queue.
-pub(crate) fn list_of_queue(key: &str) -> Option<&str> {
-    key.strip_suffix(QUEUE_SUFFIX)
-}
-
 /// The state of a repository as of one careful reading.
 pub(crate) struct View {
     /// Chunks of packs that exist and are not condemned.
     pub(crate) index: Index,
     /// All packs that exist.
     pub(crate) listed: HashMap<PackId, ListedPack>,
-    /// Packs nobody may rely on.
+    /// Packs nobody may rely on; all of them if a trash list is damaged and nothing tells what it named.
     pub(crate) condemned: HashSet<PackId>,
+    /// The key of such a list.
+    pub(crate) unread_trash: Option<String>,
     /// Packs that exist, are not condemned, and no index object names.
     pub(crate) orphans: Vec<PackId>,
     /// Index objects that cannot be read.
     pub(crate) damaged: Vec<Key>,
 }
 
+impl View {
+    /// Refuses what was not read whole: for whoever decides by it what may go.
+    pub(crate) fn require_whole(&self) -> Result<()> {
+        let why = match (&self.unread_trash, self.damaged.first()) {
+            (Some(list), _) => {
+                format!("{list} is damaged, so any pack may be condemned: run `cistern repair`")
+            }
+            (None, Some(index)) => format!("{index} is damaged: `cistern repair` writes the index anew"),
+            (None, None) => return Ok(()),
+        };
+        Err(crate::Error::new(crate::ErrorKind::Damaged, "read what is stored", why))
+    }
+}
+
 impl Objects {
     /// Reads trash, packs and index, in that order.
     pub(crate) async fn view(&self) -> Result<View> {
         let trash = self.trash().await?;
-        let condemned: HashSet<PackId> = trash.iter().flat_map(|t| t.packs.iter().copied()).collect();
         let listed = self.list_packs().await?;
-        self.view_of(condemned, listed).await
+        let unread_trash = trash.iter().find(|t| t.packs().is_none()).map(|t| t.key.clone());
+        let condemned: HashSet<PackId> = match &unread_trash {
+            None => trash.iter().filter_map(|t| t.packs()).flatten().copied().collect(),
+            Some(_) => listed.keys().copied().collect(),
+        };
+        Ok(View { unread_trash, ..self.view_of(condemned, listed).await? })
     }
 
     /// For readers, who rely on nothing staying: condemned packs count as long as they exist.
@@ -134,7 +129,7 @@ impl Objects {
         orphans.sort_unstable();
         let index = builder.finish();
         let (listed, condemned) = (listed.clone(), condemned.clone());
-        Ok(Some(View { index, listed, condemned, orphans, damaged }))
+        Ok(Some(View { index, listed, condemned, unread_trash: None, orphans, damaged }))
     }
 
     pub(crate) fn decode_segment(&self, body: &[u8]) -> Result<Vec<IndexedPack>> {
@@ -151,27 +146,5 @@ impl Objects {
                     .then_some((id, ListedPack { object_len: e.size, modified: e.modified }))
             })
             .collect())
-    }
-
-    /// All trash lists that stand.
-    pub(crate) async fn trash(&self) -> Result<Vec<TrashList>> {
-        let entries = self.list(TRASH).await?;
-        let (queues, lists): (Vec<Entry>, Vec<Entry>) =
-            entries.into_iter().partition(|e| e.key.as_str().ends_with(QUEUE_SUFFIX));
-        let queued: HashSet<&str> = queues.iter().map(|e| e.key.as_str()).collect();
-        let modified: HashMap<String, SystemTime> =
-            lists.iter().map(|e| (e.key.to_string(), e.modified)).collect();
-        let bodies = self.get_all(Kind::Trash, &lists).await?;
-        bodies
-            .into_iter()
-            .map(|(key, body)| {
-                let trash: Trash = from_cbor("trash list", &body)
-                    .map_err(|d| crate::error::Error::damage(format!("read {key}"), d))?;
-                let key = key.to_string();
-                let has_queue = queued.contains(TrashList::queue_key(&key).as_str());
-                let modified = modified[&key];
-                Ok(TrashList { key, packs: trash.packs, modified, has_queue })
-            })
-            .collect()
     }
 }
