@@ -79,19 +79,21 @@ impl Running {
             let mut reading =
                 std::pin::pin!(async { tokio::join!(outputs.listen(stdout), complaints.listen(stderr)) });
             let child = &mut self.child;
-            let status = tokio::select! {
+            let (status, read) = tokio::select! {
                 biased;
-                status = child.wait() => status,
-                _ = &mut reading => child.wait().await,
+                status = child.wait() => (status, false),
+                _ = &mut reading => (child.wait().await, true),
             };
-            let _ = tokio::time::timeout(DRAIN, reading).await;
+            self.ended = true;
+            // What it started and left running ends with it, as in a pod.
+            if let Some(group) = self.group {
+                let _ = kill_process_group(group, Signal::KILL);
+            }
+            if !read {
+                let _ = tokio::time::timeout(DRAIN, reading).await;
+            }
             status
         };
-        self.ended = true;
-        // What it started and left running ends with it, as in a pod.
-        if let Some(group) = self.group {
-            let _ = kill_process_group(group, Signal::KILL);
-        }
         let status = status.map_err(|e| format!("cannot wait for it: {e}"))?;
         if !status.success() {
             return Err(format!("{}{}", ending(status), last_words(&complaints, &outputs)));
