@@ -72,6 +72,22 @@ impl Context {
         })
     }
 
+    /// What the environment alone says, for a door whose arguments name the place. The configuration file counts
+    /// only where the environment names it, or a profile of it: it is about another place otherwise.
+    ///
+    /// # Errors
+    /// As [`Context::new`].
+    pub async fn of_environment() -> Result<Context, Failure> {
+        let named = ["CISTERN_CONFIG", "CISTERN_PROFILE"].iter().any(|name| variable(name).is_some());
+        let config = (!named).then(|| PathBuf::from("/dev/null"));
+        Context::new(&Globals { config, ..Globals::default() }).await
+    }
+
+    /// The same at another place.
+    pub fn at(self, location: Location, options: Options) -> Context {
+        Context { location, options, embedded: false, ..self }
+    }
+
     /// The store, open; no key is needed.
     pub async fn store(&self) -> Result<Arc<dyn Store>, Failure> {
         Ok(cistern_store::open(&self.location, &self.options).await?)
@@ -84,12 +100,20 @@ impl Context {
 
     /// The repository, open.
     pub async fn repository(&self) -> Result<Repository, Failure> {
+        self.repository_with(None).await
+    }
+
+    /// The same, opened with `spare` when nothing was said of a key.
+    pub async fn repository_with(&self, spare: Option<Unlock>) -> Result<Repository, Failure> {
         let store = self.store().await.map_err(|failure| match failure.exit {
             Exit::Usage if matches!(self.location, Location::Directory(_)) => self.absent(),
             _ => failure,
         })?;
         let Some(marker) = Repository::marker(&*store).await? else { return Err(self.absent()) };
-        let unlock = self.unlock(marker.repository).await?;
+        let unlock = match spare.filter(|_| self.key.is_none() && self.passphrase.is_none()) {
+            Some(spare) => spare,
+            None => self.unlock(marker.repository).await?,
+        };
         let repository = Repository::open(store, unlock, World::real()).await?;
         Ok(match &self.session_keys {
             Some(place) => repository.keeping_session_keys(Arc::new(FsStore::create(place)?)),
@@ -217,11 +241,12 @@ fn secret_variable(name: &str) -> Option<SecretSource> {
 
 /// An environment variable; empty is unset.
 #[expect(clippy::disallowed_methods, reason = "this file is where the environment is read")]
-fn variable(name: &str) -> Option<String> {
+pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-fn variables() -> impl Iterator<Item = (String, String)> {
+/// All environment variables that are text.
+pub fn variables() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }

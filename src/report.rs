@@ -1,7 +1,7 @@
 //! Snapshots as JSON reports show them: one shape, whichever command prints it.
 
 use crate::show;
-use cistern_repo::{Snapshot, SnapshotId, StoredBytes};
+use cistern_repo::{Receipt, Snapshot, SnapshotId, StoredBytes};
 use serde::Serialize;
 
 /// A snapshot in a report. Fields are added, never renamed or removed.
@@ -84,4 +84,24 @@ impl SnapshotReport {
             suspect: snapshot.suspect.clone(),
         }
     }
+}
+
+/// What a push did: `Stored db as 01M7…: 1.20 GiB in 6.1 s (201 MiB/s), 93% known, 5% deltas, 2% new; 12.3 MiB
+/// added`
+pub fn stored_line(receipt: &Receipt, secs: f64) -> String {
+    let snapshot = &receipt.snapshot;
+    let stored = &snapshot.stored;
+    let percent = |part: u64| (part * 100).checked_div(snapshot.raw_bytes).unwrap_or(0);
+    format!(
+        "Stored {} as {}: {} in {} ({}/s), {}% known, {}% deltas, {}% new; {} added",
+        snapshot.name,
+        receipt.id,
+        show::size(snapshot.raw_bytes),
+        show::duration(secs),
+        show::size((snapshot.raw_bytes as f64 / secs.max(1e-6)) as u64),
+        percent(stored.duplicate_bytes),
+        percent(stored.delta_bytes),
+        percent(stored.new_bytes),
+        show::size(stored.delta_stored_bytes + stored.new_stored_bytes),
+    )
 }

@@ -4,10 +4,26 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::FileType;
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::str::FromStr;
 use std::time::Duration;
 
 /// What pipes are widened to, in bytes: the most that Linux grants anybody (`fs.pipe-max-size`).
 const PIPE_BYTES: usize = 1 << 20;
+
+/// How long a stream may be silent, as people write it: `90s`, `1h 30m`, or `off` for ever.
+#[derive(Clone, Copy, Debug)]
+pub struct StallTimeout(pub Option<Duration>);
+
+impl FromStr for StallTimeout {
+    type Err = humantime::DurationError;
+
+    fn from_str(text: &str) -> std::result::Result<StallTimeout, humantime::DurationError> {
+        if text == "off" || text == "0" {
+            return Ok(StallTimeout(None));
+        }
+        humantime::parse_duration(text).map(|time| StallTimeout(Some(time)))
+    }
+}
 
 /// Reads a descriptor directly, and fails if it says nothing for too long.
 pub struct StreamIn {

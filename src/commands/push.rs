@@ -7,14 +7,13 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::producer::{Producers, Program};
 use crate::progress::Meter;
-use crate::report::SnapshotReport;
+use crate::report::{SnapshotReport, stored_line};
 use crate::show;
-use crate::stdio::{StreamIn, stdin_is_file};
+use crate::stdio::{StallTimeout, StreamIn, stdin_is_file};
 use cistern_mover::{Intake, Lenience, Outcome, Seen, judge};
 use cistern_repo::{Config, Facts, Ingested, Push, PushOptions, Receipt, Repository, check_name};
 use serde::Serialize;
 use std::ffi::OsString;
-use std::time::Duration;
 
 /// What can be typed.
 #[derive(clap::Args)]
@@ -46,7 +45,7 @@ pub struct Args {
     #[arg(long)]
     allow_empty: bool,
     /// How long the stream may be silent before it counts as failed; `off` for ever
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_stall)]
+    #[arg(long, value_name = "TIME", default_value = "1h")]
     stall_timeout: StallTimeout,
     /// Store new chunks whole, not as differences to old ones
     #[arg(long)]
@@ -59,16 +58,6 @@ enum Unwrap {
     Auto,
     /// Never: bytes come back as they are
     Off,
-}
-
-#[derive(Clone, Copy)]
-struct StallTimeout(Option<Duration>);
-
-fn parse_stall(text: &str) -> Result<StallTimeout, String> {
-    if text == "off" || text == "0" {
-        return Ok(StallTimeout(None));
-    }
-    humantime::parse_duration(text).map(|time| StallTimeout(Some(time))).map_err(|e| e.to_string())
 }
 
 /// Stores the stream.
@@ -207,7 +196,7 @@ fn report(
     if context.json {
         return show::json(&report);
     }
-    show::note(context, &summary(&report));
+    show::note(context, &stored_line(receipt, secs));
     if let Some(wrap) = &snapshot.wrap {
         let original = show::size(wrap.original_bytes);
         let text =
@@ -221,22 +210,4 @@ fn report(
         show::note(context, &format!("  advice: {advice}"));
     }
     Ok(())
-}
-
-/// `Stored db as 01M7…: 1.20 GiB in 6.1 s (201 MiB/s), 93% known, 5% deltas, 2% new; 12.3 MiB added`
-fn summary(report: &PushReport) -> String {
-    let (snapshot, stored) = (&report.snapshot, &report.snapshot.stored);
-    let percent = |part: u64| (part * 100).checked_div(snapshot.raw_bytes).unwrap_or(0);
-    format!(
-        "Stored {} as {}: {} in {} ({}/s), {}% known, {}% deltas, {}% new; {} added",
-        snapshot.name,
-        snapshot.id,
-        show::size(snapshot.raw_bytes),
-        show::duration(report.secs),
-        show::size(report.bytes_per_sec),
-        percent(stored.duplicate_bytes),
-        percent(stored.delta_bytes),
-        percent(stored.new_bytes),
-        show::size(report.stored_bytes),
-    )
 }

@@ -2,7 +2,7 @@
 
 gcs.py PORT. It answers as the real one does where it matters to a backup: generations and
 `x-goog-if-generation-match: 0` (of racing writers one wins), ranges, paged listings in the order of
-names, errors as XML. It takes any bearer token but `wrong`, and no request without one.
+names, uploads in parts, errors as XML. It takes any bearer token but `wrong`, and no request without one.
 """
 
 import base64
@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import urllib.parse
+import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 from xml.sax.saxutils import escape
@@ -43,6 +44,8 @@ class Refusal(Exception):
 
 LOCK = threading.Lock()
 OBJECTS: dict[str, Object] = {}
+UPLOADS: dict[str, tuple[str, dict[int, bytes]]] = {}
+PART_MIN = 5 << 20
 GENERATION = 0
 
 
@@ -62,6 +65,33 @@ def find(name: str) -> Object:
         if name not in OBJECTS:
             raise Refusal(404, "NoSuchKey", "The specified key does not exist.")
         return OBJECTS[name]
+
+
+def begin_upload(name: str) -> str:
+    with LOCK:
+        upload = uuid.uuid4().hex
+        UPLOADS[upload] = (name, {})
+        return upload
+
+
+def parts_of(upload: str, name: str) -> dict[int, bytes]:
+    with LOCK:
+        there, parts = UPLOADS.get(upload, ("", {}))
+        if there != name:
+            raise Refusal(404, "NoSuchUpload", "The requested upload was not found.")
+        return parts
+
+
+def complete_upload(upload: str, name: str, body: bytes) -> Object:
+    parts = parts_of(upload, name)
+    numbers = [int(n) for n in re.findall(rb"<PartNumber>(\d+)</PartNumber>", body)]
+    if not numbers or numbers != sorted(numbers) or any(n not in parts for n in numbers):
+        raise Refusal(400, "InvalidPart", "A part is missing or out of order.")
+    if any(len(parts[n]) < PART_MIN for n in numbers[:-1]):
+        raise Refusal(400, "EntityTooSmall", "A part but the last is smaller than 5 MiB.")
+    with LOCK:
+        UPLOADS.pop(upload, None)
+    return put(name, b"".join(parts[n] for n in numbers), None)
 
 
 def listing(query: dict[str, str]) -> str:
@@ -106,14 +136,16 @@ class Handler(BaseHTTPRequestHandler):
                 raise Refusal(401, "AuthenticationRequired", "Authentication required.")
             if bucket != BUCKET:
                 raise Refusal(404, "NoSuchBucket", "The specified bucket does not exist.")
-            self.serve(name, dict(urllib.parse.parse_qsl(url.query)), body)
+            self.serve(name, dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True)), body)
         except Refusal as refusal:
             self.answer(refusal.status, refusal.body.encode(), {"Content-Type": "application/xml"})
 
-    do_GET = do_HEAD = do_PUT = do_DELETE = handle_request
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = handle_request
 
     def serve(self, name: str, query: dict[str, str], body: bytes) -> None:
-        if self.command == "PUT":
+        if name and ("uploads" in query or "uploadId" in query):
+            self.upload(name, query, body)
+        elif self.command == "PUT":
             there = put(name, body, self.headers.get("x-goog-if-generation-match"))
             self.answer(200, b"", there.headers())
         elif self.command == "DELETE":
@@ -121,10 +153,36 @@ class Handler(BaseHTTPRequestHandler):
             with LOCK:
                 OBJECTS.pop(name, None)
             self.answer(204, b"", {})
+        elif not name and "uploads" in query:
+            with LOCK:
+                names = [there for there, _ in UPLOADS.values() if there.startswith(query.get("prefix", ""))]
+            keys = "".join(f"<Upload><Key>{escape(there)}</Key></Upload>" for there in names)
+            xml = f"<ListMultipartUploadsResult>{keys}</ListMultipartUploadsResult>"
+            self.answer(200, xml.encode(), {"Content-Type": "application/xml"})
         elif not name:
             self.answer(200, listing(query).encode(), {"Content-Type": "application/xml"})
         else:
             self.read(find(name))
+
+    def upload(self, name: str, query: dict[str, str], body: bytes) -> None:
+        if self.command == "POST" and "uploads" in query:
+            xml = f"<InitiateMultipartUploadResult><UploadId>{begin_upload(name)}</UploadId></InitiateMultipartUploadResult>"
+            self.answer(200, xml.encode(), {"Content-Type": "application/xml"})
+            return
+        upload = query["uploadId"]
+        if self.command == "POST":
+            there = complete_upload(upload, name, body)
+            tag = escape(there.headers()["ETag"])
+            xml = f"<CompleteMultipartUploadResult><ETag>{tag}</ETag></CompleteMultipartUploadResult>"
+            self.answer(200, xml.encode(), {"Content-Type": "application/xml", **there.headers()})
+        elif self.command == "PUT":
+            parts_of(upload, name)[int(query["partNumber"])] = body
+            self.answer(200, b"", {"ETag": f'"{hashlib.md5(body).hexdigest()}"'})
+        else:
+            parts_of(upload, name)
+            with LOCK:
+                UPLOADS.pop(upload, None)
+            self.answer(204, b"", {})
 
     def read(self, there: Object) -> None:
         asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))

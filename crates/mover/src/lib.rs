@@ -9,9 +9,17 @@
 mod error;
 mod intake;
 mod judge;
+mod location;
+mod objects;
+mod path;
+mod profile;
 mod wrapping;
 
 pub use error::Error;
 pub use intake::{Intake, Outcome, Seen};
 pub use judge::{Lenience, Verdict, judge};
+pub use location::{Deleted, Location, Pushed, Source, Taken, Terms};
+pub use objects::Plain;
+pub use path::StreamPath;
+pub use profile::Place;
 pub use wrapping::Wrapping;

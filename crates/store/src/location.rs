@@ -47,6 +47,16 @@ impl Cloud {
     }
 }
 
+impl Location {
+    /// What lies below `prefix`, which may be empty, in a bucket.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] where no store can be: for a name or prefix with signs that keys do not have.
+    pub fn in_bucket(cloud: Cloud, name: &str, prefix: &str) -> Result<Location, Error> {
+        bucket(cloud, &format!("{name}/{prefix}"))
+    }
+}
+
 impl FromStr for Location {
     type Err = Error;
 

@@ -47,8 +47,17 @@ impl Objects {
     /// # Errors
     /// As [`crate::open`].
     pub async fn open(cloud: Cloud, bucket: &str, options: &Options) -> Result<Objects, Error> {
+        let objects = Objects::connect(cloud, bucket, options)?;
+        greet(&objects.store).await?;
+        Ok(objects)
+    }
+
+    /// The same without a look, for a bucket that was opened a moment ago.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when an option is malformed or missing.
+    pub fn connect(cloud: Cloud, bucket: &str, options: &Options) -> Result<Objects, Error> {
         let store = connect(cloud, bucket, "", options)?;
-        greet(&store).await?;
         Ok(Objects { store: Arc::new(store), left: Arc::default() })
     }
 
@@ -103,9 +112,7 @@ impl Objects {
             ..GetOptions::default()
         };
         let replaced = || Error::new(ErrorKind::Other, "read", subject, "it was replaced while it was read");
-        let request = async {
-            Ok(self.store.client.get_opts(&found.path, options).await)
-        };
+        let request = async { Ok(self.store.client.get_opts(&found.path, options).await) };
         match self.store.answer("read", subject, request).await? {
             Ok(result) if result.range == range => {
                 self.store.body(subject, result, range.end - range.start).await

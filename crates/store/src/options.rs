@@ -39,6 +39,8 @@ pub struct Options {
     pub role_session_name: Option<String>,
     /// S3: where to take the role, when it is not AWS's own STS.
     pub sts_endpoint: Option<String>,
+    /// S3: role to take with the credential that the other options give, as `sts:AssumeRole` does.
+    pub assume_role_arn: Option<String>,
     /// S3: path of the container's credentials (ECS).
     pub container_credentials_relative_uri: Option<String>,
     /// S3: URL of the container's credentials (EKS pod identity).

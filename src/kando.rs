@@ -1,0 +1,73 @@
+//! The door `kando`: Kanister's data mover, flag for flag as blueprints call it.
+//!
+//! What differs from Kanister on purpose is listed in docs/kanister-compatibility.md.
+
+mod location;
+mod output;
+mod place;
+
+use crate::failure::EXIT_CODES;
+use clap::{Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// What `kando --version` says after the name; scripts parse the JSON in it.
+const VERSION: &str =
+    concat!("version {\"version\": \"", env!("CARGO_PKG_VERSION"), "\", \"gitCommit\": \"\", \"buildDate\": \"\"}");
+
+/// Move streams to and from the location of a Kanister profile.
+#[derive(Parser)]
+#[command(name = "kando", version = VERSION, about, after_help = EXIT_CODES, max_term_width = 110)]
+struct Kando {
+    /// How much is said on standard error
+    #[arg(long, short, global = true, value_name = "LEVEL", default_value = "warning", ignore_case = true)]
+    verbosity: Verbosity,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Kanister's levels; `panic` to `error` say errors only, `info` and beyond what is going on besides.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Verbosity {
+    Panic,
+    Fatal,
+    Error,
+    #[value(alias = "warn")]
+    Warning,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Push to, pull from and delete in the location of a profile
+    #[command(subcommand, arg_required_else_help = true)]
+    Location(location::Command),
+    /// Print a phase output
+    Output(output::Args),
+    /// Print the version
+    Version,
+}
+
+/// Parses the arguments, runs the command, reports how it ended.
+pub fn main(argv: Vec<OsString>) -> ExitCode {
+    let kando = match Kando::try_parse_from(argv) {
+        Ok(kando) => kando,
+        // Help and version are "errors" too, with exit code 0; a closed pipe does not matter to either.
+        Err(e) => {
+            let _ = e.print();
+            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
+        }
+    };
+    let verbosity = kando.verbosity;
+    let outcome = match kando.command {
+        Command::Location(command) => location::run(command, verbosity),
+        Command::Output(args) => output::run(&args),
+        Command::Version => crate::show::line(&format!("kando {VERSION}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(false),
+    }
+}
