@@ -22,8 +22,10 @@ use model::{
     ADOPTED_FINISHED, DELETED_AND_COMMITTED, DELTA_OUTLIVED_PACK, FENCED, Protocol, RESTORES,
     ZOMBIE_COMMITTED,
 };
-use setup::{A, B, Break, D, Setup};
+use set::Set;
+use setup::{A, B, Break, D, Setup, X};
 use stateright::{Checker as _, HasDiscoveries, Model as _};
+use world::{OLD_PACK, Records, SEED_PACKS};
 
 /// Explores every state and asserts that nothing is lost and that these interesting states occur.
 fn holds(name: &str, setup: Setup, interesting: &[&'static str]) {
@@ -79,6 +81,26 @@ fn with_delta() -> Setup {
 /// Two writers: what one uses as a base the other stores as a delta.
 fn with_delta_chain() -> Setup {
     Setup { bases: vec![(D, B), (B, A)], ..Setup::new(&[&[D], &[B]], 1) }
+}
+
+/// A base that is there again as a delta, and a delta of it in a pack that dies before the writer commits:
+/// the chunk that dies with the second old snapshot makes a prune choose the pack that has the base whole.
+fn with_base_as_delta() -> Setup {
+    let base_again = Records { plain: Set::of(&[A]), delta: Set::of(&[B]) };
+    let late = Records { plain: Set::EMPTY, delta: Set::of(&[D]) };
+    let old = Records { plain: Set::of(&[A, B, X]), delta: Set::EMPTY };
+    Setup {
+        bases: vec![(D, B), (B, A)],
+        old: [Set::of(&[A]), Set::of(&[B, X])],
+        seeds: vec![(OLD_PACK, old), (SEED_PACKS[0], base_again), (SEED_PACKS[1], late)],
+        ..Setup::new(&[&[D]], 2)
+    }
+}
+
+/// A refused push stored its pack late: a delta of a chunk whose base had gone rightly.
+fn with_late_delta() -> Setup {
+    let late = Records { plain: Set::EMPTY, delta: Set::of(&[A]) };
+    Setup { bases: vec![(A, D)], seeds: vec![(SEED_PACKS[0], late)], ..two_writers() }
 }
 
 /// A writer whose snapshot is forgotten and removed, and who puts it again.
@@ -155,6 +177,16 @@ fn deltas_keep_their_bases() {
 }
 
 #[test]
+fn a_base_stored_again_as_a_delta_stays_whole() {
+    holds("base as delta, 2 prunes", with_base_as_delta(), &[DELETED_AND_COMMITTED, FENCED]);
+}
+
+#[test]
+fn a_delta_left_by_a_late_pack_is_not_the_chunk() {
+    holds("late delta, 1 prune", with_late_delta(), &[DELETED_AND_COMMITTED, FENCED]);
+}
+
+#[test]
 fn forgotten_snapshots_stay_forgotten() {
     holds("forgetting", with_forgetting(), &[DELETED_AND_COMMITTED, FENCED, ZOMBIE_COMMITTED]);
 }
@@ -194,6 +226,8 @@ fn without_a_rule_about_deltas_a_snapshot_is_lost() {
     loses(with_delta().breaking(Break::LiveSetNotClosed));
     loses(with_delta().breaking(Break::CondemnedBase));
     loses(with_delta_chain().breaking(Break::BaseInAnyForm));
+    loses(with_base_as_delta().breaking(Break::CondemnedDeltaIgnored));
+    loses(with_late_delta().breaking(Break::OrphanDeltaCounts));
 }
 
 #[test]

@@ -149,7 +149,7 @@ impl Model for Protocol {
 
     fn init_states(&self) -> Vec<State> {
         vec![State {
-            world: World::new(),
+            world: World::new(&self.setup),
             writers: [Writer::Registering; WRITERS_MAX],
             prunes: [Prune::Starting; PRUNES_MAX],
             compactor: if self.setup.compactor { Compactor::new() } else { Compactor::Ended },

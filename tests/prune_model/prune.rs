@@ -132,7 +132,7 @@ impl Prune {
 
 /// G1: candidates are packs with something dead in them, and orphans whose push is decided.
 fn choose(view: &View, setup: &Setup, world: &mut World, number: usize) -> Prune {
-    let needs = world.needs(setup, view.index());
+    let needs = world.needs(setup, view);
     let keep = needs.any_form.or(needs.plain);
     let has_dead = |pack: &Pack| !world.records[usize::from(pack.number())].any().within(keep);
     let dead = view.usable().iter().filter(has_dead);
@@ -172,7 +172,7 @@ fn look_again(condemned: Condemned, mut view: View, setup: &Setup, world: &World
 
 /// G6: what a snapshot still needs and only condemned packs have is copied, never taken off the list.
 fn recheck(mut condemned: Condemned, view: &View, setup: &Setup, world: &mut World, number: usize) -> Prune {
-    let needs = world.needs(setup, view.index());
+    let needs = world.needs(setup, view);
     match copy(needs, condemned.packs, view.usable(), setup, world) {
         Copy::Nothing => Prune::DeletingPacks(condemned),
         Copy::These(records) if setup.breaks(Break::Uncondemn) => {
@@ -212,7 +212,12 @@ fn copy(needs: Needs, from: Set<Pack>, usable: Set<Pack>, setup: &Setup, world: 
         true => there.any(),
         false => there.plain,
     };
-    let any_form = needs.any_form.minus(there.any());
+    // A delta that outlived its base, in a pack that was late, is not the chunk.
+    let in_some_form = match setup.breaks(Break::OrphanDeltaCounts) {
+        true => there.any(),
+        false => world.readable(setup, usable),
+    };
+    let any_form = needs.any_form.minus(in_some_form);
     let plain = any_form.or(needs.plain.minus(whole_enough)).and(sources.plain);
     let records = Records { plain, delta: any_form.minus(plain).and(sources.delta) };
     let still_there = world.records_of(from.and(world.packs));

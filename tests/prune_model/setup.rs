@@ -1,6 +1,7 @@
 //! What a run of the model starts from: who takes part, what they store, and which rule is broken.
 
-use crate::set::{Chunk, Session, Set};
+use crate::set::{Chunk, Pack, Session, Set};
+use crate::world::Records;
 
 /// Sessions whose snapshots are there from the start: 0 and 1. Writers are the sessions after them.
 pub const OLD: u8 = 2;
@@ -15,6 +16,8 @@ pub const A: Chunk = Chunk(0);
 pub const B: Chunk = Chunk(1);
 /// A chunk that only writers bring.
 pub const D: Chunk = Chunk(2);
+/// A chunk of some casts' old snapshots, there to die.
+pub const X: Chunk = Chunk(3);
 
 /// A rule of the protocol that a run leaves out, to see the model notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +38,10 @@ pub enum Break {
     LiveSetNotClosed,
     /// G6: a base counts as kept when some delta of it is kept.
     BaseInAnyForm,
+    /// G0, G6: a base counts as kept in any form when the delta that needs it is in a condemned pack.
+    CondemnedDeltaIgnored,
+    /// G1, G6: a chunk counts as there when a delta of it is, whose base is gone.
+    OrphanDeltaCounts,
     /// G3, G4: the prune goes from its list straight to the second look.
     NoDrain,
     /// G5: the second look knows the prune's own list only.
@@ -72,6 +79,10 @@ pub struct Setup {
     pub forgets_new: bool,
     /// Pairs of a chunk and the base a writer stores it against when it can.
     pub bases: Vec<(Chunk, Chunk)>,
+    /// What the two old snapshots refer to.
+    pub old: [Set<Chunk>; 2],
+    /// Packs that earlier pushes left, indexed; [`crate::world::OLD_PACK`] among them replaces what is in it.
+    pub seeds: Vec<(Pack, Records)>,
     /// The rules left out.
     pub breaks: Vec<Break>,
 }
@@ -89,6 +100,8 @@ impl Setup {
             first_prune_dies: false,
             forgets_new: false,
             bases: Vec::new(),
+            old: [Set::of(&[A]), Set::of(&[B])],
+            seeds: Vec::new(),
             breaks: Vec::new(),
         }
     }
@@ -107,8 +120,7 @@ impl Setup {
     /// What a snapshot refers to.
     pub fn chunks_of(&self, session: Session) -> Set<Chunk> {
         match session.0 {
-            0 => Set::of(&[A]),
-            1 => Set::of(&[B]),
+            old @ (0 | 1) => self.old[usize::from(old)],
             writer => self.writers[usize::from(writer - OLD)],
         }
     }

@@ -6,7 +6,9 @@ use crate::setup::{A, B, Break, OLD, PRUNES_MAX, Setup, WRITERS_MAX};
 /// The pack that is there from the start.
 pub const OLD_PACK: Pack = Pack(0);
 const SESSIONS_MAX: usize = OLD as usize + WRITERS_MAX;
-const PACKS_MAX: usize = 1 + WRITERS_MAX + 2 * PRUNES_MAX;
+/// Packs of casts that do not start with the old one only.
+pub const SEED_PACKS: [Pack; 2] = [Pack(PACKS_MAX as u8 - 2), Pack(PACKS_MAX as u8 - 1)];
+const PACKS_MAX: usize = 1 + WRITERS_MAX + 2 * PRUNES_MAX + 2;
 
 /// What is under `snapshots/<session>`: the place where a push is decided, once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,16 +76,21 @@ pub struct World {
 }
 
 impl World {
-    /// One indexed pack with two chunks, and an old snapshot of each.
-    pub fn new() -> World {
+    /// One indexed pack with two chunks, an old snapshot of each, and what the setup adds.
+    pub fn new(setup: &Setup) -> World {
         let mut records = [Records::NONE; PACKS_MAX];
         records[0].plain = Set::of(&[A, B]);
+        let mut packs = Set::of(&[OLD_PACK]);
+        for (pack, seeded) in &setup.seeds {
+            records[usize::from(pack.0)] = *seeded;
+            packs.add(*pack);
+        }
         let mut registers = [Register::Empty; SESSIONS_MAX];
         registers[..usize::from(OLD)].fill(Register::Manifest);
         World {
             records,
-            packs: Set::of(&[OLD_PACK]),
-            index: Set::of(&[OLD_PACK]),
+            packs,
+            index: packs,
             merged: Set::EMPTY,
             trash: [None; PRUNES_MAX],
             registered: Set::EMPTY,
@@ -138,14 +145,23 @@ impl World {
         plain.or(delta.iter().filter(has_base).collect())
     }
 
-    /// What the live snapshots need, as one who knows these packs sees it.
-    pub fn needs(&self, setup: &Setup, known: Set<Pack>) -> Needs {
+    /// What the live snapshots need, by what was read. Deltas in condemned packs count: they may be copied
+    /// out of there when their bases' packs are gone.
+    pub fn needs(&self, setup: &Setup, view: &View) -> Needs {
         let live = setup.sessions().filter(|session| self.is_live(*session));
         let any_form = live.fold(Set::EMPTY, |all, session| all.or(setup.chunks_of(session)));
-        let deltas = self.records_of(known).delta.and(any_form);
-        let closed = !setup.breaks(Break::LiveSetNotClosed);
-        let plain = deltas.iter().filter_map(|chunk| setup.base_of(chunk)).filter(|_| closed).collect();
-        Needs { any_form, plain }
+        let bases_in = |packs: Set<Pack>| -> Set<Chunk> {
+            let deltas = self.records_of(packs).delta.and(any_form);
+            deltas.iter().filter_map(|chunk| setup.base_of(chunk)).collect()
+        };
+        if setup.breaks(Break::LiveSetNotClosed) {
+            return Needs { any_form, plain: Set::EMPTY };
+        }
+        let plain = bases_in(view.index());
+        match setup.breaks(Break::CondemnedDeltaIgnored) {
+            true => Needs { any_form: any_form.or(plain), plain: bases_in(view.usable()) },
+            false => Needs { any_form, plain },
+        }
     }
 
     /// The property everything is about: every live snapshot can be restored, through the index,
