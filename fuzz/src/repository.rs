@@ -7,6 +7,7 @@ use bytes::Bytes;
 use cistern_format::codec::Codec;
 use cistern_format::envelope::Kind;
 use cistern_format::id::{ChunkId, SessionId};
+use cistern_format::object::to_cbor;
 use cistern_format::recipe::{Node, Root};
 use cistern_format::record::{Binding, ChunkKind};
 use cistern_format::segment::IndexedPack;
@@ -116,8 +117,9 @@ async fn forge(u: &mut Unstructured<'_>, place: &Place) -> Result<()> {
         SPECIMEN.snapshots.values().flat_map(|(info, _)| info.snapshot.recipe.nodes.clone()).collect();
     let mut packs: Vec<IndexedPack> = Vec::new();
     for _ in 0..u.int_in_range(1..=HARMS_MAX)? {
-        match u.int_in_range(0..=4)? {
+        match u.int_in_range(0..=5)? {
             0 => body(u, &mut forger).await?,
+            5 => extreme(u, &mut forger, like).await?,
             1 | 2 => packs.push(pack(u, &mut forger, &mut nodes).await?),
             3 => {
                 let mut lying = packs.clone();
@@ -134,6 +136,30 @@ async fn forge(u: &mut Unstructured<'_>, place: &Place) -> Result<()> {
             }
         }
     }
+    Ok(())
+}
+
+/// A snapshot whose numbers are the largest there are.
+async fn extreme(u: &mut Unstructured<'_>, forger: &mut Forger<'_>, like: &SnapshotInfo) -> Result<()> {
+    let mut snapshot = like.snapshot.clone();
+    let stored = &mut snapshot.stored;
+    let numbers = [
+        &mut snapshot.raw_bytes,
+        &mut snapshot.sequence,
+        &mut snapshot.started_ms,
+        &mut snapshot.finished_ms,
+        &mut stored.duplicate_bytes,
+        &mut stored.delta_bytes,
+        &mut stored.new_bytes,
+        &mut stored.delta_stored_bytes,
+        &mut stored.new_stored_bytes,
+        &mut stored.chunks,
+    ];
+    for number in numbers {
+        *number = *u.choose(&[*number, 0, u64::MAX / 2 + 1, u64::MAX])?;
+    }
+    let id = SessionId::new(u64::from(u16::arbitrary(u)?) << 26, [12; 10]);
+    forger.put(Kind::Snapshot, &format!("snapshots/{id}"), &to_cbor(&snapshot)).await;
     Ok(())
 }
 

@@ -368,9 +368,9 @@ pub fn open_trailer(keys: &Keyring, header: &[u8], end: &[u8], object_len: u64) 
     let plain = open_part(keys, &header[..HEADER_LEN], b"TRAILER", &end[..END_LEN - 32])?;
     let mut r = Reader::new("pack trailer", &plain);
     let trailer = Trailer { directory_offset: r.u64()?, directory_len: r.u32()?, records_end: r.u64()? };
-    let fits = trailer.directory_offset.checked_add(trailer.directory_len.into()).is_some_and(|end| {
-        end + END_LEN as u64 == object_len && trailer.records_end <= trailer.directory_offset
-    });
+    let after_directory = u64::from(trailer.directory_len) + END_LEN as u64;
+    let fits = trailer.directory_offset.checked_add(after_directory) == Some(object_len)
+        && trailer.records_end <= trailer.directory_offset;
     if fits { Ok(trailer) } else { Err(Damage::malformed("pack trailer", "it points outside the pack")) }
 }
 
@@ -496,6 +496,17 @@ mod tests {
                     });
                 assert!(opened.is_err(), "directory byte {at}");
             }
+        }
+    }
+
+    #[test]
+    fn a_trailer_that_points_to_the_end_of_all_numbers_is_refused() {
+        let header = header(&keys(), SessionId::new(3, [3; 10]));
+        for offset in [u64::MAX, u64::MAX - 50, u64::MAX - END_LEN as u64] {
+            let plain = [&offset.to_le_bytes()[..], &[0; 16]].concat();
+            let mut end = seal_part(&keys(), &header, b"TRAILER", [4; 24], &plain);
+            end.resize(END_LEN, 0);
+            assert!(open_trailer(&keys(), &header, &end, 1000).is_err(), "{offset}");
         }
     }
 

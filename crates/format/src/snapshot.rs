@@ -71,14 +71,14 @@ pub struct StoredBytes {
 }
 
 impl StoredBytes {
-    /// Adds another push's sums.
+    /// Adds another push's sums; what a snapshot says of itself may be any number.
     pub fn add(&mut self, other: &StoredBytes) {
-        self.duplicate_bytes += other.duplicate_bytes;
-        self.delta_bytes += other.delta_bytes;
-        self.new_bytes += other.new_bytes;
-        self.delta_stored_bytes += other.delta_stored_bytes;
-        self.new_stored_bytes += other.new_stored_bytes;
-        self.chunks += other.chunks;
+        self.duplicate_bytes = self.duplicate_bytes.saturating_add(other.duplicate_bytes);
+        self.delta_bytes = self.delta_bytes.saturating_add(other.delta_bytes);
+        self.new_bytes = self.new_bytes.saturating_add(other.new_bytes);
+        self.delta_stored_bytes = self.delta_stored_bytes.saturating_add(other.delta_stored_bytes);
+        self.new_stored_bytes = self.new_stored_bytes.saturating_add(other.new_stored_bytes);
+        self.chunks = self.chunks.saturating_add(other.chunks);
     }
 }
 

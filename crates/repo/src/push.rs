@@ -202,7 +202,7 @@ impl Push {
     }
 
     fn sequence(&self) -> u64 {
-        self.recent.first().map_or(0, |r| r.snapshot.sequence + 1)
+        self.recent.first().map_or(0, |r| r.snapshot.sequence.saturating_add(1))
     }
 }
 

@@ -98,9 +98,9 @@ fn by_name(snapshots: &[SnapshotInfo]) -> Stats {
     for info in snapshots {
         let name = stats.names.entry(info.snapshot.name.clone()).or_default();
         name.snapshots += 1;
-        name.raw_bytes += info.snapshot.raw_bytes;
+        name.raw_bytes = name.raw_bytes.saturating_add(info.snapshot.raw_bytes);
         name.stored.add(&info.snapshot.stored);
-        stats.raw_bytes += info.snapshot.raw_bytes;
+        stats.raw_bytes = stats.raw_bytes.saturating_add(info.snapshot.raw_bytes);
     }
     stats
 }
