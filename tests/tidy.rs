@@ -14,8 +14,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("template", &[]),
     ("repo", &["format", "store"]),
     ("mover", &["api", "repo", "store", "stream"]),
-    ("sim", &["store"]),
     ("action", &["api", "template"]),
+    ("functions", &["action", "api", "template"]),
+    ("sim", &["api", "functions", "store"]),
     ("cistern", &["action", "api", "format", "mover", "repo", "store", "stream"]),
 ];
 
@@ -35,6 +36,7 @@ const ABSENT: &[(&str, &[&str])] = &[
         "action",
         &["async ", "std::fs", "std::net", "std::env", "tokio", "SystemTime", "jiff", "println!", "kube::"],
     ),
+    ("functions", &["std::env::", "println!", "std::fs", "std::net", "kube::", "SystemTime", "ActionSetStatus"]),
     ("mover", &["std::env::", "println!", "std::fs", "std::process", "cistern_format"]),
     ("repo", &["std::env::", "println!", "std::fs", "std::net", "object_store"]),
     (

@@ -1,4 +1,5 @@
-//! A world made of paper: stores that fail by seed, dump-like streams, and what a repository must hold.
+//! A world made of paper: stores that fail by seed, dump-like streams, what a repository must hold, and a
+//! cluster that follows a script.
 //!
 //! For tests only. Everything here is decided by a seed or by a script, so a failing history is
 //! replayed by its number.
@@ -7,6 +8,7 @@
 //! this crate can be used by the tests of every crate above the store.
 
 mod chaos;
+pub mod cluster;
 mod dump;
 mod fault;
 mod journal;

@@ -1,0 +1,281 @@
+//! A pod from its creation to its end: made once, taken up again if it is there, listened to, judged.
+//!
+//! # Expected flow
+//! [`run`] creates the pod, or finds the one of that name that was made for the same call; waits until it
+//! runs; follows its log while it looks at it; and tells how it ended. The pod stays: [`remove`] takes it
+//! away when its outcome has been recorded.
+//!
+//! # Guarantees
+//! * No output is lost with a cut or rotated log that a container's termination message repeats, or that a
+//!   second reading still finds.
+//! * It ends: a log stream that hangs is left behind when the pod has ended.
+//!
+//! # If it crashes here
+//! The pod goes on, and the next [`run`] finds it. A pod that is not there has not run, because its
+//! finalizer keeps it until [`remove`].
+
+use crate::outputs::{Heard, Listener, hear};
+use crate::patience::{ask, look};
+use crate::pod::{ACTION, ACTION_SET_UID, FINALIZER, PHASE};
+use crate::ports::{Cluster, Inside, Patch, Refusal, Why};
+use crate::reference::of_kind;
+use crate::setting::Setting;
+use cistern_api::{Object, ObjectReference};
+use serde_json::{Value as Json, json};
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+
+/// Reasons for which a container will never start.
+const HOPELESS: [&str; 2] = ["InvalidImageName", "ErrImageNeverPull"];
+/// Reasons for which a container does not start, which sometimes pass.
+const STUCK: [&str; 6] = [
+    "ImagePullBackOff",
+    "ErrImagePull",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+    "RegistryUnavailable",
+];
+
+/// How a pod ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Why it is not a success; nothing if it is.
+    pub failure: Option<String>,
+    /// What its first container said.
+    pub heard: Heard,
+}
+
+impl Ended {
+    /// The outputs of a pod that succeeded.
+    ///
+    /// # Errors
+    /// The failure, with the pod's last words; or why its outputs cannot be read.
+    pub fn outputs(self) -> Result<Object, String> {
+        match self.failure {
+            Some(failure) => Err(failure + &self.heard.last_words()),
+            None => self.heard.outputs,
+        }
+    }
+}
+
+/// Runs the pod to its end. How long that takes is for the caller to bound.
+///
+/// # Errors
+/// It cannot be created, does not start, or vanished.
+pub async fn run(cluster: &dyn Cluster, setting: &Setting, manifest: &Json) -> Result<Ended, String> {
+    let meta = &manifest["metadata"];
+    let text = |value: &Json| value.as_str().unwrap_or_default().to_owned();
+    let at = of_kind("pod", &text(&meta["namespace"]), &text(&meta["name"]));
+    make(cluster, &at, manifest).await?;
+    started(cluster, setting, &at).await?;
+    let container = text(&manifest["spec"]["containers"][0]["name"]);
+    let (pod, heard) = listen(cluster, setting, &at, &container).await?;
+    Ok(Ended { failure: failure(&pod, &at), heard: with_message(&pod, &container, heard) })
+}
+
+/// Takes a pod away whose outcome has been recorded.
+///
+/// # Errors
+/// The cluster refuses.
+pub async fn remove(cluster: &dyn Cluster, at: &ObjectReference) -> Result<(), Refusal> {
+    let gone = |result: Result<(), Refusal>| match result {
+        Err(refusal) if refusal.why == Why::Absent => Ok(()),
+        other => other,
+    };
+    let free = json!({ "metadata": { "$deleteFromPrimitiveList/finalizers": [FINALIZER] } });
+    // Deleted first: freed first, a pod could be deleted by another and made again by a call that goes on.
+    gone(ask(async || cluster.delete(at).await).await)?;
+    gone(ask(async || cluster.patch(at, Patch::Strategic, &free).await.map(|_| ())).await)
+}
+
+async fn make(cluster: &dyn Cluster, at: &ObjectReference, manifest: &Json) -> Result<(), String> {
+    let refused = |refusal: Refusal| format!("its pod {}/{} {refusal}", at.namespace, at.name);
+    match ask(async || cluster.create(at, manifest).await).await {
+        Ok(_) => return Ok(()),
+        // Made by a controller that has stopped since, or by a request whose answer was lost.
+        Err(refusal) if refusal.why == Why::Exists => {}
+        Err(refusal) => return Err(refused(refusal)),
+    }
+    let there = ask(async || cluster.get(at).await).await.map_err(refused)?;
+    let same = [ACTION_SET_UID, ACTION, PHASE]
+        .iter()
+        .all(|label| there["metadata"]["labels"][label] == manifest["metadata"]["labels"][label]);
+    if same {
+        Ok(())
+    } else {
+        Err(format!("a pod {}/{} is there that is not its own", at.namespace, at.name))
+    }
+}
+
+/// Waits until the pod is past `Pending`.
+async fn started(cluster: &dyn Cluster, setting: &Setting, at: &ObjectReference) -> Result<(), String> {
+    let mut stuck_since: Option<Instant> = None;
+    let begun = look(setting.limits.pod_start, setting.limits.look_every, async || {
+        let pod = seen(cluster, at).await?;
+        if !matches!(pod["status"]["phase"].as_str(), None | Some("" | "Pending")) {
+            return Ok(Some(()));
+        }
+        if !pod["metadata"]["deletionTimestamp"].is_null() {
+            return Err(format!("its pod {} was deleted before it began", at.name));
+        }
+        let Some((reason, message)) = obstacle(&pod) else {
+            stuck_since = None;
+            return Ok(None);
+        };
+        let since = *stuck_since.get_or_insert_with(Instant::now);
+        if HOPELESS.contains(&reason.as_str()) || since.elapsed() >= setting.limits.pod_stuck {
+            return Err(format!("its pod {} cannot start: {reason}: {message}", at.name));
+        }
+        Ok(None)
+    })
+    .await?;
+    begun.ok_or_else(|| {
+        let limit = setting.limits.pod_start.as_secs() / 60;
+        format!("its pod {} did not start within {limit} minutes; is there a node that can take it?", at.name)
+    })
+}
+
+async fn seen(cluster: &dyn Cluster, at: &ObjectReference) -> Result<Json, String> {
+    ask(async || cluster.get(at).await).await.map_err(|refusal| match refusal.why {
+        Why::Absent => {
+            format!("its pod {} has vanished: somebody removed it together with its finalizer", at.name)
+        }
+        _ => format!("its pod {} cannot be looked at: {refusal}", at.name),
+    })
+}
+
+/// What keeps a container from starting.
+fn obstacle(pod: &Json) -> Option<(String, String)> {
+    let statuses = ["initContainerStatuses", "containerStatuses"];
+    let waiting = statuses.iter().flat_map(|list| pod["status"][list].as_array().into_iter().flatten());
+    let mut reasons = waiting.filter_map(|status| {
+        let waiting = &status["state"]["waiting"];
+        let reason = waiting["reason"].as_str()?;
+        let known = HOPELESS.contains(&reason) || STUCK.contains(&reason);
+        known.then(|| (reason.to_owned(), waiting["message"].as_str().unwrap_or_default().to_owned()))
+    });
+    reasons.next()
+}
+
+/// Follows the log until the pod has ended; reads it once more where the stream did not outlast the pod.
+async fn listen(
+    cluster: &dyn Cluster,
+    setting: &Setting,
+    at: &ObjectReference,
+    container: &str,
+) -> Result<(Json, Heard), String> {
+    let inside = Inside { namespace: &at.namespace, pod: &at.name, container };
+    let mut listener = Listener::default();
+    let (pod, whole) = {
+        let mut sink = |bytes: &[u8]| listener.push(bytes);
+        let mut follow = cluster.follow_log(&inside, &mut sink);
+        let mut end = std::pin::pin!(until_ended(cluster, setting, at));
+        tokio::select! {
+            pod = &mut end => {
+                let drained = timeout(setting.limits.drain, follow).await;
+                (pod?, matches!(drained, Ok(Ok(()))))
+            }
+            _ = &mut follow => (end.await?, false),
+        }
+    };
+    let first = listener.finish();
+    if whole {
+        return Ok((pod, first));
+    }
+    match read_again(cluster, setting, &inside).await {
+        Ok(second) => Ok((pod, joined(first, second))),
+        Err(reason) => {
+            let outputs = first.outputs.and(Err(format!("its log cannot be read: {reason}")));
+            Ok((pod, Heard { outputs, tail: first.tail }))
+        }
+    }
+}
+
+async fn until_ended(cluster: &dyn Cluster, setting: &Setting, at: &ObjectReference) -> Result<Json, String> {
+    // For ever, because the caller bounds the whole call.
+    const EVER: Duration = Duration::from_secs(365 * 24 * 3600);
+    let ended = look(EVER, setting.limits.look_every, async || {
+        let pod = seen(cluster, at).await?;
+        let ended = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+        Ok(ended.then_some(pod))
+    });
+    ended.await?.ok_or_else(|| format!("its pod {} has run for a year", at.name))
+}
+
+/// The whole log of a container that has ended.
+async fn read_again(cluster: &dyn Cluster, setting: &Setting, inside: &Inside<'_>) -> Result<Heard, Refusal> {
+    ask(async || {
+        let mut listener = Listener::default();
+        let mut sink = |bytes: &[u8]| listener.push(bytes);
+        let read = timeout(setting.limits.drain, cluster.follow_log(inside, &mut sink)).await;
+        read.unwrap_or_else(|_| Err(Refusal::new(Why::Busy, "it did not come to an end in time")))?;
+        Ok(listener.finish())
+    })
+    .await
+}
+
+/// The later reading over the earlier one, which may have seen the beginning of a log that was rotated.
+fn joined(first: Heard, second: Heard) -> Heard {
+    let outputs = match (first.outputs, second.outputs) {
+        (Ok(mut outputs), Ok(again)) => {
+            outputs.extend(again);
+            Ok(outputs)
+        }
+        (_, Err(error)) => Err(error),
+        // A stream that was cut may end in the middle of an output.
+        (Err(_), Ok(again)) => Ok(again),
+    };
+    Heard { outputs, tail: if second.tail.is_empty() { first.tail } else { second.tail } }
+}
+
+/// The container's termination message says outputs as its log does, and is neither cut nor rotated.
+fn with_message(pod: &Json, container: &str, heard: Heard) -> Heard {
+    let statuses = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
+    let mut own = statuses.filter(|status| status["name"] == container);
+    let message = own.next().and_then(|status| status["state"]["terminated"]["message"].as_str());
+    let Some(message) = message.filter(|message| !message.is_empty()) else { return heard };
+    let said = hear(message);
+    let tail = if heard.tail.is_empty() { said.tail } else { heard.tail };
+    let outputs = match (heard.outputs, said.outputs) {
+        (Ok(mut outputs), Ok(said)) => {
+            outputs.extend(said);
+            Ok(outputs)
+        }
+        (Err(_), Ok(said)) if !said.is_empty() => Ok(said),
+        (Err(error), _) | (_, Err(error)) => Err(error),
+    };
+    Heard { outputs, tail }
+}
+
+/// Why a pod that has ended is no success.
+fn failure(pod: &Json, at: &ObjectReference) -> Option<String> {
+    let status = &pod["status"];
+    if status["phase"] == "Succeeded" {
+        return None;
+    }
+    let name = &at.name;
+    let mut reasons = Vec::new();
+    for list in ["initContainerStatuses", "containerStatuses"] {
+        for container in status[list].as_array().into_iter().flatten() {
+            let ended = &container["state"]["terminated"];
+            let code = ended["exitCode"].as_i64().unwrap_or(0);
+            if code != 0 {
+                let which = container["name"].as_str().unwrap_or_default();
+                let reason = ended["reason"].as_str().filter(|reason| *reason != "Error");
+                let reason = reason.map_or(String::new(), |reason| format!(" ({reason})"));
+                reasons.push(format!("container {which} ended with status {code}{reason}"));
+            }
+        }
+    }
+    if let Some(reason) = status["reason"].as_str() {
+        reasons.push(format!("{reason}: {}", status["message"].as_str().unwrap_or_default()));
+    }
+    if !pod["metadata"]["deletionTimestamp"].is_null() {
+        reasons.push("it was deleted".to_owned());
+    }
+    if reasons.is_empty() {
+        reasons.push("the cluster does not say why".to_owned());
+    }
+    Some(format!("pod {name} failed: {}", reasons.join("; ")))
+}

@@ -1,0 +1,85 @@
+//! On whose behalf a function is called, by which house rules, and within which limits.
+
+use cistern_action::machine::{CallId, PhaseId};
+use std::time::Duration;
+
+/// What a call is given besides its arguments.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// The ActionSet the call belongs to.
+    pub order: Origin,
+    /// Where pods go for which a blueprint names no namespace: the controller's own.
+    pub namespace: String,
+    /// The service account of such pods; others get their namespace's default.
+    pub service_account: Option<String>,
+    /// Whether pods keep to Kubernetes' restricted profile unless an override says otherwise.
+    pub restricted: bool,
+    /// The call was begun by somebody who has stopped since. What that one did must be found, not repeated.
+    pub resumed: bool,
+    /// How long things may take.
+    pub limits: Limits,
+}
+
+/// The ActionSet a call belongs to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Namespace of the ActionSet.
+    pub namespace: String,
+    /// Name of the ActionSet.
+    pub name: String,
+    /// Its `metadata.uid`: names of pods are made of it.
+    pub uid: String,
+    /// Its label [`crate::pod::JOB_ID`], handed on to its pods.
+    pub job_id: Option<String>,
+}
+
+/// How long things may take, and how much may be kept.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// A whole call; a dump of a large database takes many hours.
+    pub call: Duration,
+    /// From the pod's creation until its containers run. Kanister's own limit.
+    pub pod_start: Duration,
+    /// How long a pod may be seen unable to start, for a reason that sometimes passes (an image that is not
+    /// there, a Secret that is missing), before the call fails.
+    pub pod_stuck: Duration,
+    /// A workload that was scaled must be ready within.
+    pub scale: Duration,
+    /// An object that was deleted must be gone within.
+    pub gone: Duration,
+    /// Between two looks at the same object.
+    pub look_every: Duration,
+    /// How long a log or an output may go on after its container has ended.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        const MINUTE: Duration = Duration::from_secs(60);
+        Limits {
+            call: 24 * 60 * MINUTE,
+            pod_start: 15 * MINUTE,
+            pod_stuck: Duration::from_secs(20),
+            scale: 30 * MINUTE,
+            gone: 15 * MINUTE,
+            look_every: Duration::from_secs(5),
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Setting {
+    /// The name by which a call's traces are found again: the same for every controller that makes the call,
+    /// and for no other call.
+    pub fn trace(&self, call: CallId) -> String {
+        format!("{}-{}-{}", self.order.uid, call.action, phase_mark(call.phase))
+    }
+}
+
+/// A phase as it stands in names and labels: its place, or `d` for the deferred one.
+pub fn phase_mark(phase: PhaseId) -> String {
+    match phase {
+        PhaseId::Index(i) => i.to_string(),
+        PhaseId::Deferred => "d".to_owned(),
+    }
+}
