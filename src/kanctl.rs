@@ -4,9 +4,11 @@ mod cluster;
 mod create;
 mod drive;
 mod input;
+mod lint;
 mod local;
 mod order;
 mod process;
+mod render;
 mod run;
 mod shelf;
 mod schema;
@@ -53,6 +55,10 @@ enum Command {
     Create(create::Args),
     /// Check a Profile or a Blueprint
     Validate(validate::Args),
+    /// Tell everything that is wrong with blueprints
+    Lint(lint::Args),
+    /// Show what each phase of an action would run
+    Render(render::Args),
     /// Run an action of a blueprint without a cluster
     Run(run::Args),
 }
@@ -79,6 +85,8 @@ async fn dispatch(kanctl: Kanctl) -> Result<(), Failure> {
     match kanctl.command {
         Command::Create(args) => create::run(args, &globals).await,
         Command::Validate(args) => validate::run(args, &globals).await,
+        Command::Lint(args) => lint::run(&args),
+        Command::Render(args) => render::run(args).await,
         Command::Run(args) => run::run(args).await,
     }
 }

@@ -110,9 +110,9 @@ impl Order {
         })
     }
 
-    /// The blueprints that were read.
-    pub fn blueprints(&self) -> impl Iterator<Item = &Blueprint> {
-        self.blueprints.values().map(Arc::as_ref)
+    /// The blueprint of this name.
+    pub fn blueprint(&self, name: &str) -> Option<&Blueprint> {
+        self.blueprints.get(name).map(Arc::as_ref)
     }
 
     /// The action as ordered.

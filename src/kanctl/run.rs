@@ -39,9 +39,7 @@ ActionSet that is printed can be given to --from of the restore.";
 pub async fn run(args: Args) -> Result<(), Failure> {
     let mut order = Order::read(&args.order)?;
     for spec in order.action_set.spec.iter().flat_map(|spec| &spec.actions) {
-        let blueprint =
-            order.blueprints().find(|b| b.metadata.name.as_deref().unwrap_or_default() == spec.blueprint);
-        if let Some(blueprint) = blueprint {
+        if let Some(blueprint) = order.blueprint(&spec.blueprint) {
             refuse_what_needs_a_cluster(blueprint, &spec.name)?;
         }
     }

@@ -5,7 +5,9 @@
 //! seen comes in, the next step goes out; who carries it out is somebody else.
 
 pub mod catalog;
+pub mod check;
 pub mod machine;
+pub mod outputs;
 pub mod params;
 pub mod profile;
 pub mod render;

@@ -23,6 +23,8 @@ mod launch;
 mod phase;
 mod status;
 
+pub(crate) use launch::unknown_function;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

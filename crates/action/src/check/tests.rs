@@ -1,0 +1,1 @@
+//! Planted defects and what is said of them.
