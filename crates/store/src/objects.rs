@@ -119,7 +119,10 @@ impl Objects {
             }
             Ok(_) => Err(replaced()),
             Err(object_store::Error::Precondition { .. }) => Err(replaced()),
-            Err(e) => Err(explain(&e).error("read", subject)),
+            Err(e) => match explain(&e) {
+                meaning if meaning.taken => Err(replaced()),
+                meaning => Err(meaning.error("read", subject)),
+            },
         }
     }
 

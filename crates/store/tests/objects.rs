@@ -14,6 +14,11 @@ const AZURITE_KEY: &str =
 
 /// The servers that are there; says which are not.
 async fn servers() -> Vec<Objects> {
+    all_servers().await.into_iter().map(|(_, objects)| objects).collect()
+}
+
+/// The same with their variables.
+async fn all_servers() -> Vec<(&'static str, Objects)> {
     let mut found = Vec::new();
     for variable in [
         "CISTERN_TEST_S3",
@@ -45,7 +50,7 @@ async fn servers() -> Vec<Objects> {
                 (Cloud::S3, Options { access_key_id: id, secret_access_key: secret(key), ca_file, ..base })
             }
         };
-        found.push(Objects::open(cloud, bucket, &options).await.unwrap());
+        found.push((variable, Objects::open(cloud, bucket, &options).await.unwrap()));
     }
     found
 }
@@ -112,7 +117,9 @@ async fn a_stream_that_fails_leaves_nothing_and_takes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_is_listed_and_its_neighbours_are_not() {
-    for objects in servers().await {
+    // Below rclone is a file system, where a name is a file or a directory.
+    let all = all_servers().await.into_iter().filter(|(variable, _)| *variable != "CISTERN_TEST_RCLONE");
+    for (_, objects) in all {
         let dir = dir();
         for name in ["x", "x2", "x/1", "x/2/3"] {
             put(&objects, &format!("{dir}/{name}"), b"x").await;

@@ -1,0 +1,18 @@
+//! The built program as `kando`: flags and output, plain objects, repositories, the pipelines of blueprints.
+//!
+//! `tests/servers/up` starts the object stores and names them in the environment.
+#![expect(clippy::disallowed_methods, reason = "a test may unwrap")]
+
+mod bare;
+mod flags;
+mod memory;
+mod pipelines;
+mod place;
+mod plain;
+mod postgres;
+#[path = "../databases/postgres_server.rs"]
+mod postgres_server;
+mod repository;
+mod sink;
+#[path = "../support/mod.rs"]
+mod support;
