@@ -16,6 +16,8 @@ pub struct Stage {
     pub home: Home,
     blueprint: String,
     options: Vec<String>,
+    /// What `CISTERN_REPOSITORY` says.
+    repository: String,
 }
 
 impl Stage {
@@ -27,32 +29,43 @@ impl Stage {
         home.write("object.yaml", &object);
         let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: db-0, namespace: app}\nspec: {containers: [{name: main}]}\n";
         home.write("pod.yaml", pod);
-        let profile = run(
-            home.command(&[
-                "kanctl",
-                "create",
-                "profile",
-                "s3compliant",
-                "--dry-run",
-                "-a",
-                "any",
-                "-s",
-                "any",
-                "-b",
-                "none",
-                "-r",
-                "none",
-            ]),
-            b"",
-        );
-        home.write("profile.yaml", &String::from_utf8(profile.out).unwrap());
+        let repository = home.repository().display().to_string();
         let stage = Stage {
             home,
             blueprint: blueprints().join(blueprint).display().to_string(),
             options: options.iter().map(|option| (*option).to_owned()).collect(),
+            repository,
         };
+        stage.write_profile(&["-b", "none"]);
         stage.log_in(username, password);
         stage
+    }
+
+    /// Leads it to plain objects in a bucket, `URL/bucket`, below a prefix of its own.
+    pub fn into_bucket(mut self, url: &str) -> Stage {
+        let (endpoint, bucket) = url.rsplit_once('/').unwrap();
+        let prefix = blake3::hash(self.home.path("").as_os_str().as_encoded_bytes()).to_hex();
+        self.write_profile(&["-b", bucket, "-e", endpoint, "-p", &prefix[..16]]);
+        self.repository = "none".to_owned();
+        self
+    }
+
+    fn write_profile(&self, place: &[&str]) {
+        let create = [
+            "kanctl",
+            "create",
+            "profile",
+            "s3compliant",
+            "--dry-run",
+            "-a",
+            "any",
+            "-s",
+            "any",
+            "-r",
+            "us-east-1",
+        ];
+        let ran = self.home.ok(&[&create[..], place].concat(), b"");
+        self.home.write("profile.yaml", &String::from_utf8(ran.out).unwrap());
     }
 
     /// Changes the account.
@@ -78,7 +91,7 @@ impl Stage {
         ];
         let mut command =
             self.home.command(&["kanctl", "run", "--local", "--timeout", "50s", "-f", &self.blueprint]);
-        command.args(["--action", action]).args(files).env("CISTERN_REPOSITORY", self.home.repository());
+        command.args(["--action", action]).args(files).env("CISTERN_REPOSITORY", &self.repository);
         command
     }
 
@@ -95,13 +108,18 @@ impl Stage {
 
     /// The same; it must succeed, and every stream of it is below the path of the artifact.
     pub fn backup(&self, artifact: &str) -> String {
-        let ran = self.try_backup();
-        assert_eq!(ran.code, Some(0), "{}", ran.err);
-        let set: ActionSet = yaml::decode(&String::from_utf8(ran.out).unwrap()).unwrap();
-        let path = set.status.unwrap().actions[0].artifacts[artifact].key_value["path"].clone();
+        let path = self.backup_path(artifact);
         let names = listed_names(&self.home);
         assert!(names.iter().any(|name| name.starts_with(&path)), "{path}: {names:?}");
         path
+    }
+
+    /// The same, wherever the streams are.
+    pub fn backup_path(&self, artifact: &str) -> String {
+        let ran = self.try_backup();
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        let set: ActionSet = yaml::decode(&String::from_utf8(ran.out).unwrap()).unwrap();
+        set.status.unwrap().actions[0].artifacts[artifact].key_value["path"].clone()
     }
 
     /// Runs an action on what the backup left.
