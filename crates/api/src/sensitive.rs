@@ -45,3 +45,21 @@ impl std::fmt::Debug for Sensitive {
         f.write_str(if self.is_empty() { "(empty)" } else { "(hidden)" })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_tells_whether_there_is_one_and_no_more() {
+        let shown = format!("{:?} {:?}", Sensitive::from("hunter2"), Sensitive::default());
+        assert_eq!(shown, "(hidden) (empty)");
+    }
+
+    #[test]
+    fn json_holds_it_in_clear() {
+        let json = serde_json::to_string(&Sensitive::from("hunter2")).unwrap();
+        assert_eq!(json, "\"hunter2\"");
+        assert_eq!(serde_json::from_str::<Sensitive>(&json).unwrap().reveal(), "hunter2");
+    }
+}

@@ -55,3 +55,38 @@ impl SnapshotJson {
         super::go_json(self).expect("a text and two numbers are always JSON")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_json_is_kanister_s_and_comes_back() {
+        let snapshot = SnapshotJson { id: "k<1>".to_owned(), logical_bytes: 5, physical_bytes: 0 };
+        let json = snapshot.to_json();
+        assert_eq!(json, "{\"id\":\"k\\u003c1\\u003e\",\"logicalSize\":5,\"physicalSize\":0}");
+        assert_eq!(SnapshotJson::parse(&json), Ok(snapshot));
+    }
+
+    #[test]
+    fn letter_case_and_missing_sizes_do_not_matter() {
+        let found = SnapshotJson::parse(r#"{"ID":"x","LogicalSize":null,"more":1}"#).unwrap();
+        assert_eq!(found, SnapshotJson { id: "x".to_owned(), ..SnapshotJson::default() });
+    }
+
+    #[test]
+    fn what_names_no_snapshot_is_refused() {
+        let cases = [
+            ("", "not JSON"),
+            ("[1]", "expected an object, found a list"),
+            ("{}", "`id` is missing or empty"),
+            (r#"{"id":""}"#, "`id` is missing or empty"),
+            (r#"{"id":5}"#, "`id` must be a string, found a number"),
+            (r#"{"id":"x","logicalSize":"5"}"#, "`logicalSize` must be a whole number, found a string"),
+        ];
+        for (json, expected) in cases {
+            let error = SnapshotJson::parse(json).unwrap_err().to_string();
+            assert!(error.contains(expected), "{json}: {error}");
+        }
+    }
+}
