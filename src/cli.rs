@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 /// Deduplicating, encrypted backups of streamed database dumps.
 #[derive(Parser)]
-#[command(name = "cistern", version, about, after_help = EXIT_CODES, max_term_width = 110)]
+#[command(name = "cistern", version, about, after_help = after_help(), max_term_width = 110)]
 pub struct Cli {
     #[command(flatten)]
     globals: Globals,
@@ -96,6 +96,12 @@ enum Command {
     Completions(completions::Args),
     /// Print the manual page
     Man,
+}
+
+fn after_help() -> String {
+    format!(
+        "Kanister's tools are here too: `cistern kando …` and `cistern kanctl …`, or links of these names.\n\n{EXIT_CODES}"
+    )
 }
 
 /// Parses the arguments, runs the command, reports how it ended.
