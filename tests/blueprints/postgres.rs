@@ -2,9 +2,7 @@
 
 use crate::postgres_server::Postgres;
 use crate::stage::Stage;
-use crate::support::home::files_below;
 use crate::support::{assert_sound, given, listed_names};
-use std::io::Write as _;
 
 /// A password that every kind of quoting trips over.
 const PASSWORD: &str = "it's $(a) `b` \"c\" \\ &";
@@ -119,24 +117,17 @@ fn a_dump_that_fails_leaves_nothing_that_is_listed() {
     }
 }
 
-/// The stream of one database is damaged at rest, behind its beginning: the server keeps what it had.
+/// A view that the backup does not know stands in the way, after other tables have been dropped.
 #[test]
-fn a_restore_that_breaks_off_changes_nothing() {
+fn a_restore_that_fails_changes_nothing() {
     let Some(server) = server() else { return };
-    server.sql("shop", "insert into t select g, md5(g::text) from generate_series(5001, 200000) g");
     let stage = stage("postgresql/pg-dump.yaml", &server, &["databases=shop"]);
     stage.backup("postgresql");
-    for pack in files_below(&stage.home.repository().join("packs")) {
-        let mut bytes = std::fs::read(&pack).unwrap();
-        let at = bytes.len() * 3 / 4;
-        bytes[at] ^= 1;
-        std::fs::remove_file(&pack).unwrap();
-        std::fs::File::create(&pack).and_then(|mut file| file.write_all(&bytes)).unwrap();
-    }
-    server.sql("shop", "update t set text = 'new' where id < 10");
+    server.sql("shop", "update t set text = 'new' where id < 10; create view mine as select id from t");
     let before = server.checksums("shop");
     let ran = stage.follow("restore", &[]);
     assert_eq!(ran.code, Some(1), "{}", ran.err);
+    assert!(ran.err.contains("mine depends on table"), "{}", ran.err);
     assert_eq!(server.checksums("shop"), before, "{}", ran.err);
 }
 
