@@ -8,7 +8,8 @@
 //!
 //! # Guarantees
 //! * A call is recorded as running before it starts, so no phase runs twice: a phase that is recorded as
-//!   running while nobody runs it has been lost, and fails with a sentence that says so.
+//!   running while nobody runs it has been lost, and fails with a sentence that says so. Who can find what a
+//!   lost call did takes it up before deciding: [`orphans`], [`again`].
 //! * Nothing starts before every action of the ActionSet is known to be able to: objects found, functions
 //!   known, arguments complete.
 //! * A deferred phase runs when the phases before it have ended, whichever way, and the ActionSet does not
@@ -21,9 +22,11 @@
 
 mod launch;
 mod phase;
+mod resume;
 mod status;
 
 pub(crate) use launch::unknown_function;
+pub use resume::{Again, again, orphans};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

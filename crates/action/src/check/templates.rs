@@ -103,7 +103,12 @@ fn locate(text: &str, said: &str) -> (usize, String) {
     let said = said.strip_prefix("template: ").unwrap_or(said);
     let said = said.strip_prefix(TEMPLATE_NAME).and_then(|s| s.strip_prefix(':')).unwrap_or(said);
     let (line, problem) = said.split_once(':').unwrap_or(("1", said));
-    let line: usize = line.parse().unwrap_or(1);
+    // Where an action is left open, the line that matters is the one it began in.
+    let (problem, line) = match problem.split_once(" started at config:") {
+        Some((problem, began)) => (problem, began),
+        None => (problem, line),
+    };
+    let line: usize = line.trim().parse().unwrap_or(1);
     let before: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
     let rest = &text[before.min(text.len())..];
     let this_line = rest.split('\n').next().unwrap_or_default();

@@ -62,6 +62,16 @@ pub(super) fn begin(status: &ActionSetStatus, call: CallId, now: &Time) -> Actio
     status
 }
 
+/// The status as it was before the call was claimed, without what went wrong since.
+pub(super) fn unclaimed(status: &ActionSetStatus, call: CallId) -> ActionSetStatus {
+    let mut status = status.clone();
+    status.error.message.clear();
+    if let Some(phase) = phase_mut(&mut status, call) {
+        phase.state = State::Pending;
+    }
+    status
+}
+
 /// The phase has ended. The ActionSet is still under way: deferred phases and other actions go on.
 pub(super) fn end(status: &mut ActionSetStatus, call: CallId, outcome: Result<&Object, String>, now: &Time) {
     if let Some(phase) = phase_mut(status, call) {

@@ -134,10 +134,22 @@ impl Reader<'_> {
                 '&' | ';' | '(' | ')' => self.separator(1),
                 '{' | '}' if self.alone() => self.separator(1),
                 '<' if self.rest().starts_with("<<") && !self.rest().starts_with("<<<") => self.heredoc(),
+                '<' if self.rest().starts_with("<<<") => self.here_string(),
                 _ => self.word(),
             }
         }
         self.end_pipeline();
+    }
+
+    /// A here-string reaches its program through standard input: it is no argument.
+    fn here_string(&mut self) {
+        self.at += 3;
+        self.skip_blanks();
+        self.plain_word();
+    }
+
+    fn skip_blanks(&mut self) {
+        self.at += self.rest().len() - self.rest().trim_start_matches([' ', '\t']).len();
     }
 
     /// A brace of a group, not one of a word.
@@ -168,8 +180,7 @@ impl Reader<'_> {
         if self.rest().starts_with('-') {
             self.at += 1;
         }
-        let spaces = self.rest().len() - self.rest().trim_start_matches([' ', '\t']).len();
-        self.at += spaces;
+        self.skip_blanks();
         let end = self.plain_word();
         self.heredocs.push(end.text);
     }
@@ -298,6 +309,7 @@ mod tests {
             ("x=\"$(a | b)\" c", vec!["a | b", "x=$(a | b) c"]),
             ("echo 'a | b' \"c ; d\" # e | f\ng", vec!["echo a | b c ; d", "g"]),
             ("cat <<EOF | b\nx | y\nEOF\nc", vec!["cat | b", "c"]),
+            ("a -d <<< 'secret' | b", vec!["a -d | b"]),
             ("{ a; b; } | c", vec!["a", "b", "c"]),
             ("a 2>&1 | b", vec!["a 2>&1 | b"]),
             ("a &>/dev/null | b", vec!["a >/dev/null | b"]),
