@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 pub const CREATED_BY: (&str, &str) = ("createdBy", "kanister");
 /// Label with the uid of the ActionSet a pod belongs to.
 pub const ACTION_SET_UID: &str = "cistern.dev/action-set-uid";
+/// Label with the namespace of that ActionSet.
+pub const ACTION_SET_NAMESPACE: &str = "cistern.dev/action-set-namespace";
 /// Label with the action's place in the ActionSet's spec.
 pub const ACTION: &str = "cistern.dev/action";
 /// Label with the phase's place in the action; `d` for the deferred one.
@@ -177,6 +179,7 @@ fn labels(call: &Call, setting: &Setting) -> Result<BTreeMap<String, String>, St
     for (key, value) in [
         (CREATED_BY.0, CREATED_BY.1.to_owned()),
         (ACTION_SET_UID, setting.order.uid.clone()),
+        (ACTION_SET_NAMESPACE, setting.order.namespace.clone()),
         (ACTION, call.id.action.to_string()),
         (PHASE, phase_mark(call.id.phase)),
     ] {
