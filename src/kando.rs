@@ -2,9 +2,11 @@
 //!
 //! What differs from Kanister on purpose is listed in docs/kanister-compatibility.md.
 
+mod chronicle;
 mod location;
 mod output;
 mod place;
+mod stream;
 
 use crate::failure::EXIT_CODES;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -12,8 +14,11 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// What `kando --version` says after the name; scripts parse the JSON in it.
-const VERSION: &str =
-    concat!("version {\"version\": \"", env!("CARGO_PKG_VERSION"), "\", \"gitCommit\": \"\", \"buildDate\": \"\"}");
+const VERSION: &str = concat!(
+    "version {\"version\": \"",
+    env!("CARGO_PKG_VERSION"),
+    "\", \"gitCommit\": \"\", \"buildDate\": \"\"}"
+);
 
 /// Move streams to and from the location of a Kanister profile.
 #[derive(Parser)]
@@ -46,6 +51,12 @@ enum Command {
     Location(location::Command),
     /// Print a phase output
     Output(output::Args),
+    /// Store the output of a command again and again, and read the newest
+    #[command(subcommand, arg_required_else_help = true)]
+    Chronicle(chronicle::Command),
+    /// Store what a web server sends
+    #[command(subcommand, arg_required_else_help = true)]
+    Stream(stream::Command),
     /// Print the version
     Version,
 }
@@ -64,6 +75,8 @@ pub fn main(argv: Vec<OsString>) -> ExitCode {
     let outcome = match kando.command {
         Command::Location(command) => location::run(command, verbosity),
         Command::Output(args) => output::run(&args),
+        Command::Chronicle(command) => chronicle::run(command, verbosity),
+        Command::Stream(command) => stream::run(command, verbosity),
         Command::Version => crate::show::line(&format!("kando {VERSION}")),
     };
     match outcome {

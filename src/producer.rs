@@ -32,6 +32,8 @@ pub enum Program {
     Command(Vec<OsString>),
     /// A line for `sh -c`.
     Shell(String),
+    /// The same with these variables and no others.
+    ShellWith(String, Vec<(OsString, OsString)>),
 }
 
 impl Program {
@@ -47,6 +49,11 @@ impl Program {
                 command.args(["-c", line]);
                 command
             }
+            Program::ShellWith(line, variables) => {
+                let mut command = Command::new("/bin/sh");
+                command.args(["-c", line]).env_clear().envs(variables.iter().cloned());
+                command
+            }
         }
     }
 
@@ -54,7 +61,9 @@ impl Program {
     fn name(&self) -> String {
         let first = match self {
             Program::Command(words) => words[0].to_string_lossy().into_owned(),
-            Program::Shell(line) => line.split_whitespace().next().unwrap_or("sh").to_owned(),
+            Program::Shell(line) | Program::ShellWith(line, _) => {
+                line.split_whitespace().next().unwrap_or("sh").to_owned()
+            }
         };
         let plain = |c: char| c.is_ascii_alphanumeric() || "._-/+".contains(c);
         let name = first.rsplit('/').next().filter(|name| !name.is_empty() && first.chars().all(plain));

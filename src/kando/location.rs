@@ -67,7 +67,13 @@ pub struct PushArgs {
     #[arg(long, env = "CISTERN_UNWRAP", value_name = "WHEN", default_value = "auto", hide_env_values = true)]
     unwrap: Unwrap,
     /// How long the stream may be silent before it counts as failed; `off` for ever
-    #[arg(long, env = "CISTERN_STALL_TIMEOUT", value_name = "TIME", default_value = "1h", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "CISTERN_STALL_TIMEOUT",
+        value_name = "TIME",
+        default_value = "1h",
+        hide_env_values = true
+    )]
     stall_timeout: StallTimeout,
 }
 
@@ -104,16 +110,23 @@ enum Unwrap {
 
 /// Runs one of them. Whatever a push that did not commit left in a bucket is removed, also after a signal.
 pub fn run(command: Command, verbosity: Verbosity) -> Result<(), Failure> {
-    let opened = Arc::new(OnceLock::new());
-    let tidied = opened.clone();
-    let work = async {
+    tidily(|opened| async move {
         match command {
             Command::Push(args) => push(args, verbosity, opened).await,
             Command::Pull(args) => pull(args, verbosity).await,
             Command::Delete(args) => delete(args, verbosity).await,
         }
-    };
-    door::run_then(work, async move {
+    })
+}
+
+/// Runs the work, and then tidies the location that it opened.
+pub fn tidily<F>(work: impl FnOnce(Arc<OnceLock<Location>>) -> F) -> Result<(), Failure>
+where
+    F: Future<Output = Result<(), Failure>>,
+{
+    let opened = Arc::new(OnceLock::new());
+    let tidied = opened.clone();
+    door::run_then(work(opened), async move {
         if let Some(location) = tidied.get() {
             location.tidy().await;
         }
@@ -121,7 +134,7 @@ pub fn run(command: Command, verbosity: Verbosity) -> Result<(), Failure> {
 }
 
 /// Notes are said from the level of warnings on.
-fn set_quiet(context: &mut Context, verbosity: Verbosity) {
+pub fn set_quiet(context: &mut Context, verbosity: Verbosity) {
     context.quiet = verbosity < Verbosity::Warning;
 }
 
@@ -137,12 +150,7 @@ async fn push(args: PushArgs, verbosity: Verbosity, opened: Arc<OnceLock<Locatio
     set_quiet(&mut context, verbosity);
     let location = opened.get_or_init(|| location);
     let meter = Meter::start(&context);
-    let terms = Terms {
-        unwrap: args.unwrap == Unwrap::Auto,
-        host: context.host.clone(),
-        writer: concat!("kando ", env!("CARGO_PKG_VERSION")).to_owned(),
-        tags: context.tags.clone(),
-    };
+    let terms = terms(args.unwrap == Unwrap::Auto, &context);
     let stall = args.stall_timeout.0;
     let (source, producers) = source(&args, stall, &context)?;
     let taken = location.take_in(&path, source, terms, meter.clone()).await;
@@ -160,7 +168,8 @@ async fn push(args: PushArgs, verbosity: Verbosity, opened: Arc<OnceLock<Locatio
     }
 }
 
-type Stream = Box<dyn Read + Send>;
+/// A stream on its way in.
+pub type Stream = Box<dyn Read + Send>;
 
 /// The stream, and who makes it if that is ours to know.
 fn source(
@@ -184,13 +193,25 @@ fn source(
     let file = File::open(path).map_err(failed)?;
     if file.metadata().map_err(failed)?.is_dir() {
         let message = format!("{} is a directory, and a stream is stored", path.display());
-        return Err(Failure::usage(message).hint(format!("tar -c {} | kando location push … -", path.display())));
+        return Err(
+            Failure::usage(message).hint(format!("tar -c {} | kando location push … -", path.display()))
+        );
     }
     Ok((Box::new(file), None))
 }
 
+/// How this program takes streams in.
+pub fn terms(unwrap: bool, context: &Context) -> Terms {
+    Terms {
+        unwrap,
+        host: context.host.clone(),
+        writer: concat!("kando ", env!("CARGO_PKG_VERSION")).to_owned(),
+        tags: context.tags.clone(),
+    }
+}
+
 /// The stream is whole only if whoever made it ended well.
-async fn whole(
+pub async fn whole(
     taken: Result<Taken, cistern_mover::Error>,
     producers: Option<Producers>,
     stall: Option<Duration>,
@@ -208,7 +229,8 @@ async fn whole(
     }
 }
 
-fn report(pushed: &Pushed, meter: &Meter, context: &Context) {
+/// Says what was stored, where there is something to say.
+pub fn report(pushed: &Pushed, meter: &Meter, context: &Context) {
     if let Some(receipt) = &pushed.receipt {
         show::note(context, &stored_line(receipt, meter.secs()));
         if let Some(why) = &receipt.snapshot.suspect {

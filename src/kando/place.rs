@@ -60,7 +60,8 @@ impl Address {
             None if context.embedded => return Err(Failure::usage("Please provide the --profile flag")),
             None => (None, None),
         };
-        let place = profile.map(|profile| Place::of(&profile, sas_token()?).map_err(Failure::from)).transpose()?;
+        let place =
+            profile.map(|profile| Place::of(&profile, sas_token()?).map_err(Failure::from)).transpose()?;
         let mut password = None;
         let mut named = None;
         if let Some(Place::Repository { location, passphrase }) = &place {
@@ -68,7 +69,8 @@ impl Address {
             password = passphrase.clone();
         }
         if let Some(folder) = &beside {
-            let file = |name: &str| Some(folder.join(name)).filter(|path| path.exists()).map(SecretSource::File);
+            let file =
+                |name: &str| Some(folder.join(name)).filter(|path| path.exists()).map(SecretSource::File);
             if let Some(source) = file("cistern-repository") {
                 named = Some(source.read("location of the repository").await?.reveal().to_owned());
             }
@@ -94,11 +96,15 @@ impl Address {
 
     /// The path below this place.
     pub fn path(&self, path: &str) -> Result<StreamPath, Failure> {
-        let prefix = match &self.place {
+        Ok(StreamPath::new(self.prefix(), path)?)
+    }
+
+    /// What the profile puts above every path.
+    pub fn prefix(&self) -> &str {
+        match &self.place {
             Some(Place::Bucket { prefix, .. }) => prefix,
             _ => "",
-        };
-        Ok(StreamPath::new(prefix, path)?)
+        }
     }
 
     /// Whether the profile itself is one for repositories, whose snapshots Kanister expects to be told of.
@@ -123,8 +129,10 @@ impl Address {
                 let plain = Plain::new(cloud, bucket, options, false);
                 Ok((Location { plain: Some(plain), repository: None }, context))
             }
-            (Asked::Plain, None) => Err(Failure::usage(format!("CISTERN_REPOSITORY={NONE} leaves no place to go"))
-                .hint("give a profile with a bucket, or name a repository")),
+            (Asked::Plain, None) => {
+                Err(Failure::usage(format!("CISTERN_REPOSITORY={NONE} leaves no place to go"))
+                    .hint("give a profile with a bucket, or name a repository"))
+            }
             (Asked::Either, Some((cloud, bucket, prefix, options))) => {
                 look(context, (cloud, bucket, prefix, options), to_push).await
             }
@@ -207,7 +215,9 @@ fn read_file(path: &Path) -> std::io::Result<Secret> {
 fn sas_token() -> Result<Option<Secret>, Failure> {
     let Some(path) = variable("AZURE_SAS_TOKEN_FILE") else { return Ok(None) };
     let text = read_file(Path::new(&path));
-    let text = text.map_err(|e| Failure::usage(format!("cannot read the file AZURE_SAS_TOKEN_FILE names, {path}: {e}")))?;
+    let text = text.map_err(|e| {
+        Failure::usage(format!("cannot read the file AZURE_SAS_TOKEN_FILE names, {path}: {e}"))
+    })?;
     let token = text.reveal().trim().trim_start_matches('?').to_owned();
     Ok(Some(Secret::new(token)).filter(|token| !token.reveal().is_empty()))
 }

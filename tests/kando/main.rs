@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test may unwrap")]
 
 mod bare;
+mod chronicle;
 mod flags;
 mod memory;
 mod pipelines;

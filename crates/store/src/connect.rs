@@ -1,12 +1,13 @@
 //! From a bucket and options to a client of the cloud it is in.
 
+use crate::assume_role::{AssumedRole, Terms};
 use crate::cloud::{Client, CloudStore};
 use crate::explain::root_cause;
 use crate::http::{Connector, install_crypto};
 use crate::location::{Cloud, Location};
 use crate::options::Checksum;
 use crate::{Error, ErrorKind, Options, Secret, fs};
-use object_store::aws::{self, AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::aws::{self, AmazonS3Builder, AmazonS3ConfigKey, AwsCredentialProvider};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::path::Path;
@@ -159,7 +160,30 @@ impl Target<'_> {
                 builder = builder.with_config(key, value);
             }
         }
+        if let Some(role) = &options.assume_role_arn {
+            let base = builder.clone().build().map_err(bad_options)?.credentials().clone();
+            builder = builder.with_credentials(Arc::new(self.assume(role, base)?));
+        }
         Ok(Arc::new(builder.build().map_err(bad_options)?))
+    }
+
+    /// The role, which is taken with `base` when its credential is first needed.
+    fn assume(&self, role_arn: &str, base: AwsCredentialProvider) -> Result<AssumedRole, Error> {
+        let options = self.options;
+        let endpoint = options.sts_endpoint.clone();
+        let plain_http = endpoint.as_ref().is_some_and(|url| url.starts_with("http://"));
+        let mut client = self.client_options()?;
+        if plain_http && options.allow_http.is_none() {
+            client = client.with_allow_http(true);
+        }
+        let terms = Terms {
+            base,
+            endpoint,
+            region: options.region.clone().unwrap_or_else(|| "us-east-1".to_owned()),
+            role_arn: role_arn.to_owned(),
+            session_name: options.role_session_name.clone(),
+        };
+        AssumedRole::new(&client, terms).map_err(bad_options)
     }
 
     fn gcs(&self) -> Result<Arc<dyn Client>, Error> {

@@ -25,6 +25,7 @@
 //! # }).expect("the example works");
 //! ```
 
+mod assume_role;
 mod cloud;
 mod connect;
 #[cfg(feature = "contract")]
