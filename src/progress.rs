@@ -70,10 +70,9 @@ impl Meter {
         moving(context, line, work).await
     }
 
-    /// The same where packs are gone through, and no stream flows.
-    pub async fn during_packs<T>(&self, context: &Context, work: impl Future<Output = T>) -> T {
-        let line = || packs_line(self.get(Counter::Packs), self.get(Counter::PacksTotal), self.secs());
-        moving(context, line, work).await
+    /// The same for the care of what is stored, where no stream flows.
+    pub async fn during_care<T>(&self, context: &Context, work: impl Future<Output = T>) -> T {
+        moving(context, || care_line(|counter| self.get(counter), self.secs()), work).await
     }
 
     /// Percent of the content looked at so far that was there already; `None` before any was.
@@ -98,16 +97,26 @@ async fn moving<T>(context: &Context, line: impl Fn() -> String, work: impl Futu
     }
 }
 
-/// `12 of 340 packs  about 2 min 5 s left`
-fn packs_line(packs: u64, total: u64, secs: f64) -> String {
-    match (packs, total) {
-        (_, 0) => format!("reading snapshots and index  {}", show::duration(secs)),
-        (0, _) => format!("0 of {total} packs"),
-        _ => {
-            let left_secs = secs * total.saturating_sub(packs) as f64 / packs as f64;
-            format!("{packs} of {total} packs  about {} left", show::duration(left_secs))
-        }
+/// `12 of 340 packs  1.20 GiB moved  about 2 min 5 s left`
+fn care_line(sum: impl Fn(Counter) -> u64, secs: f64) -> String {
+    let (packs, packs_total) = (sum(Counter::Packs), sum(Counter::PacksTotal));
+    let (chunks, chunks_total) = (sum(Counter::Chunks), sum(Counter::ChunksTotal));
+    let (what, done, total) = match packs_total {
+        0 => ("chunks", chunks, chunks_total),
+        _ => ("packs", packs, packs_total),
+    };
+    let mut parts = match total {
+        0 => vec![format!("reading snapshots and index  {}", show::duration(secs))],
+        _ => vec![format!("{done} of {total} {what}")],
+    };
+    parts.extend(
+        Some(sum(Counter::StoredBytes)).filter(|n| *n > 0).map(|n| format!("{} moved", show::size(n))),
+    );
+    if (1..total).contains(&done) {
+        let left_secs = secs * (total - done) as f64 / done as f64;
+        parts.push(format!("about {} left", show::duration(left_secs)));
     }
+    parts.join("  ")
 }
 
 /// `1.20 GiB  210 MiB/s  93% known  about 12 s left`
@@ -133,10 +142,18 @@ mod tests {
     }
 
     #[test]
-    fn packs_are_counted_down() {
-        assert_eq!(packs_line(0, 0, 1.0), "reading snapshots and index  1.0 s");
-        assert_eq!(packs_line(0, 40, 1.0), "0 of 40 packs");
-        assert_eq!(packs_line(10, 40, 20.0), "10 of 40 packs  about 1 min 0 s left");
+    fn packs_and_chunks_are_counted_down() {
+        let line = |counted: &[(Counter, u64)], secs| {
+            let sum = |counter| counted.iter().find(|(c, _)| *c == counter).map_or(0, |(_, n)| *n);
+            care_line(sum, secs)
+        };
+        use Counter::{Chunks, ChunksTotal, Packs, PacksTotal, StoredBytes};
+        assert_eq!(line(&[], 1.0), "reading snapshots and index  1.0 s");
+        assert_eq!(line(&[(PacksTotal, 40)], 1.0), "0 of 40 packs");
+        assert_eq!(line(&[(Packs, 10), (PacksTotal, 40)], 20.0), "10 of 40 packs  about 1 min 0 s left");
+        assert_eq!(line(&[(Packs, 40), (PacksTotal, 40)], 20.0), "40 of 40 packs");
+        let moved = line(&[(Chunks, 5), (ChunksTotal, 10), (StoredBytes, 1 << 20)], 2.0);
+        assert_eq!(moved, "5 of 10 chunks  1.00 MiB moved  about 2.0 s left");
     }
 
     #[test]

@@ -1,15 +1,13 @@
 //! `cistern init`: create a repository and the key to it.
 
 use crate::context::Context;
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
 use crate::secret::SecretSource;
 use crate::{keyfile, show};
-use cistern_format::config::MARKER_KEY;
-use cistern_repo::{ChunkSizes, Config, Credential, Repository, Role, Unlock, World};
-use cistern_store::{Key, MemStore, Store};
+use cistern_format::keys::Keyring;
+use cistern_repo::{ChunkSizes, Config, Repository, World, check_passphrase};
 use serde::Serialize;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// What can be typed.
 #[derive(clap::Args)]
@@ -75,32 +73,22 @@ pub async fn create(context: &Context, config: Config) -> Result<(Repository, Ma
         Some(source) => Some(source.read("passphrase").await?),
         None => None,
     };
-    // Made in memory first: the keys must be safe before the place becomes a repository.
-    let draft = Arc::new(MemStore::new());
-    let drafted = Repository::init(draft.clone(), config, World::real()).await?;
-    if let Some(passphrase) = &passphrase {
-        drafted.add_key_slot(Role::Owner, "owner", passphrase.reveal().as_bytes()).await?;
-    }
-    let credential = drafted.credential(Role::Owner)?;
-    let key_file = write_key(context, &drafted, &credential, passphrase.is_some())?;
-    publish(&draft, &*store).await?;
+    let phrase = passphrase.as_ref().map(|p| p.reveal().as_bytes());
+    phrase.map_or(Ok(()), check_passphrase)?;
+    let world = World::real();
+    let keys = Repository::new_keys(&world);
+    let key_file = write_key(context, &keys, passphrase.is_some())?;
     let made = Made {
         repository: store.location(),
-        id: drafted.keys().repo().to_string(),
+        id: keys.repo().to_string(),
         key_file,
         passphrase: passphrase.is_some(),
     };
-    let repository = Repository::open(store, Unlock::Credential(credential), World::real()).await?;
-    Ok((repository, made))
+    Ok((Repository::init_with_keys(store, config, keys, phrase, world).await?, made))
 }
 
 /// Where the key goes: to the file that was named; to no file if a passphrase will do; else to its own place.
-fn write_key(
-    context: &Context,
-    drafted: &Repository,
-    credential: &Credential,
-    has_passphrase: bool,
-) -> Result<Option<PathBuf>, Failure> {
+fn write_key(context: &Context, keys: &Keyring, has_passphrase: bool) -> Result<Option<PathBuf>, Failure> {
     let path = match &context.key {
         Some(SecretSource::File(path)) => path.clone(),
         Some(_) => {
@@ -108,31 +96,10 @@ fn write_key(
             return Err(Failure::usage(message).hint("--key-file says where to write it"));
         }
         None if has_passphrase => return Ok(None),
-        None => context.key_file_of(drafted.keys().repo()),
+        None => context.key_file_of(keys.repo()),
     };
-    keyfile::create(&path, credential)?;
+    keyfile::create(&path, &keys.to_credential())?;
     Ok(Some(path))
-}
-
-/// Copies the draft to its place, the marker last.
-async fn publish(draft: &MemStore, store: &dyn Store) -> Result<(), Failure> {
-    let mut keys = draft.keys();
-    keys.sort_by_key(|key| key.as_str() == MARKER_KEY);
-    for key in keys {
-        let object = draft.get(&key, 1 << 20).await?;
-        store.put_new(&key, vec![object]).await.map_err(|e| taken(e, &key, store))?;
-    }
-    Ok(())
-}
-
-fn taken(error: cistern_store::Error, key: &Key, store: &dyn Store) -> Failure {
-    if error.kind != cistern_store::ErrorKind::Exists {
-        return error.into();
-    }
-    let message =
-        format!("cannot create a repository at {}: there is an object `{key}` already", store.location());
-    Failure::new(Exit::Usage, message)
-        .hint("if an earlier attempt was interrupted, empty the place and try again")
 }
 
 /// Reads `512K`, `1M` or a number of bytes.

@@ -24,7 +24,8 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let repository = context.repository().await?;
     let prune = PruneOptions { dry_run: args.dry_run, ..PruneOptions::default() };
     let options = OptimizeOptions { name: args.name, prune };
-    let report = repository.optimize(&options, Meter::start(context)).await?;
+    let meter = Meter::start(context);
+    let report = meter.during_care(context, repository.optimize(&options, meter.clone())).await?;
     if context.json { show::json(&report) } else { show::line(&text(&report)) }
 }
 

@@ -67,11 +67,13 @@ pub async fn prune(
     context: &Context,
 ) -> Result<Report, Failure> {
     role::require_maintenance(repository, "prune")?;
-    let pruned = repository.prune(options, Meter::start(context)).await?;
+    let meter = Meter::start(context);
+    let pruned = meter.during_care(context, repository.prune(options, meter.clone())).await?;
     let optimize = match may_optimize && repository.keys().can_read() {
         true => {
             let options = OptimizeOptions { name: None, prune: options.clone() };
-            Some(repository.optimize(&options, Meter::start(context)).await?)
+            let meter = Meter::start(context);
+            Some(meter.during_care(context, repository.optimize(&options, meter.clone())).await?)
         }
         false => None,
     };

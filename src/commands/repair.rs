@@ -34,7 +34,8 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     }
     let Args { read_data, dry_run, forget_broken, .. } = args;
     let options = RepairOptions { read_data, dry_run, forget_broken };
-    let report = repository.repair(&options, Meter::start(context)).await?;
+    let meter = Meter::start(context);
+    let report = meter.during_care(context, repository.repair(&options, meter.clone())).await?;
     if context.json {
         show::json(&report)?;
     } else {

@@ -51,7 +51,7 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     };
     let options = VerifyOptions { level, slice, name: args.name };
     let meter = Meter::start(context);
-    let report = meter.during_packs(context, repository.verify(&options, meter.clone())).await?;
+    let report = meter.during_care(context, repository.verify(&options, meter.clone())).await?;
     if context.json {
         show::json(&report)?;
     } else {

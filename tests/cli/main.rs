@@ -19,6 +19,7 @@ mod producer;
 mod prune;
 mod pull;
 mod push;
+mod refused;
 mod roles;
 mod slots;
 mod stats;

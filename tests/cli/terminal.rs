@@ -57,6 +57,21 @@ fn a_line_moves_while_a_stream_does_and_tells_the_time_left() {
 }
 
 #[test]
+fn a_line_moves_while_a_repository_is_cared_for() {
+    let home = Home::new();
+    home.ok(&["push", "db"], &noise(6 << 20));
+    for command in ["prune", "repair", "optimize", "verify", "verify --level 3"] {
+        let ran = on_terminal(&home, &format!("$CISTERN {command}"), b"");
+        assert_eq!(ran.code, Some(0), "{command}: {}", shown(&ran));
+        assert!(shown(&ran).contains("\x1b[2K"), "{command} draws: {:?}", shown(&ran));
+        for quiet in [format!("$CISTERN {command} -q"), format!("$CISTERN {command} 2>log; cat log")] {
+            let ran = on_terminal(&home, &quiet, b"");
+            assert!(!shown(&ran).contains("\x1b[2K"), "{quiet}: {:?}", shown(&ran));
+        }
+    }
+}
+
+#[test]
 fn a_passphrase_is_asked_for_and_not_shown() {
     let home = Home::new();
     home.write("pass", "correct horse battery");

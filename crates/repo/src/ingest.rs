@@ -166,7 +166,6 @@ impl Uploads {
             session.store_pack(pack).await?;
             drop(permit);
             watch.count(Counter::StoredBytes, len);
-            watch.count(Counter::Packs, 1);
             session.checkpoint().await
         });
         Ok(())

@@ -15,6 +15,9 @@ const SLOTS: &str = "keys/";
 /// More slots than anybody has; a store that shows more is not believed.
 const SLOTS_MAX: usize = 64;
 
+/// Shorter passphrases are guessed whatever a guess costs.
+const PASSPHRASE_BYTES_MIN: usize = 8;
+
 /// One key slot, as listed.
 #[derive(Clone, Debug, Serialize)]
 pub struct SlotInfo {
@@ -57,6 +60,15 @@ pub(crate) async fn unlock(store: &Arc<dyn Store>, repo: RepoId, passphrase: &[u
     Err(Error::new(ErrorKind::WrongKey, doing(), "no key slot opens with this passphrase"))
 }
 
+/// Refuses a passphrase that is too short to be one.
+pub fn check_passphrase(passphrase: &[u8]) -> Result<()> {
+    if passphrase.len() < PASSPHRASE_BYTES_MIN {
+        let why = format!("a passphrase needs at least {PASSPHRASE_BYTES_MIN} bytes");
+        return Err(Error::new(ErrorKind::Invalid, "add a key slot", why));
+    }
+    Ok(())
+}
+
 impl Repository {
     /// All key slots.
     pub async fn key_slots(&self) -> Result<Vec<SlotInfo>> {
@@ -71,9 +83,7 @@ impl Repository {
     pub async fn add_key_slot(&self, role: Role, label: &str, passphrase: &[u8]) -> Result<SlotInfo> {
         let doing = "add a key slot";
         let keys = self.keys_of(role, doing)?;
-        if passphrase.len() < 8 {
-            return Err(Error::new(ErrorKind::Invalid, doing, "a passphrase needs at least 8 bytes"));
-        }
+        check_passphrase(passphrase)?;
         let cost = if role == Role::Owner { Cost::OWNER } else { Cost::MACHINE };
         let world = self.world();
         let slot = Slot::lock(&keys, label, passphrase, cost, world.random(), world.random());

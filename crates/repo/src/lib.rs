@@ -50,7 +50,7 @@ pub use cistern_format::object::Mark;
 pub use cistern_format::snapshot::{Content, Snapshot, StoredBytes, Wrap};
 pub use error::{Error, ErrorKind, Result};
 pub use ingest::Source;
-pub use keys::SlotInfo;
+pub use keys::{SlotInfo, check_passphrase};
 pub use observe::{Counter, Observer, Silent, Sums};
 pub use optimize::{OptimizeOptions, OptimizeReport};
 pub use prune::{PruneOptions, PruneReport};

@@ -17,10 +17,14 @@ pub enum Counter {
     StoredBytes,
     /// Bytes of the stream that went out.
     WrittenBytes,
-    /// Packs handled, by whatever is under way.
+    /// Packs read by a verification or repair, deleted by a prune.
     Packs,
-    /// Packs there are to handle in all.
+    /// Packs there are to read or delete in all, as far as it is known.
     PacksTotal,
+    /// Chunks an optimization looked at.
+    Chunks,
+    /// Chunks there are to look at in all.
+    ChunksTotal,
 }
 
 /// Someone who wants to know. Called often and from many threads; must not block.
@@ -42,7 +46,7 @@ impl Observer for Silent {
 /// Keeps the sums; what progress lines and tests read.
 #[derive(Default)]
 pub struct Sums {
-    sums: [AtomicU64; 8],
+    sums: [AtomicU64; 10],
 }
 
 impl Sums {

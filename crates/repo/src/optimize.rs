@@ -9,7 +9,7 @@ use crate::commit::{SKETCHES, Session};
 use crate::encode::delta_record;
 use crate::error::{Error, ErrorKind, Result};
 use crate::live::{Live, ShortIds};
-use crate::observe::Observer;
+use crate::observe::{Counter, Observer};
 use crate::prune::{PruneOptions, PruneReport};
 use crate::repack::Repacker;
 use crate::repository::Repository;
@@ -107,7 +107,10 @@ impl Repository {
         let (session, watch) = (sweeper.session.clone(), sweeper.watch.clone());
         let mut repacker = Repacker::new(&self.objects, session, self.config.pack_bytes, watch);
         let mut rewritten = Rewritten::new(&view);
-        for (series, lists) in self.sketch_lists(options).await? {
+        let by_series = self.sketch_lists(options).await?;
+        let chunks_total: usize = by_series.values().flatten().map(|list| list.sketches.len()).sum();
+        sweeper.watch.count(Counter::ChunksTotal, chunks_total as u64);
+        for (series, lists) in by_series {
             self.optimize_series(
                 series,
                 lists,
@@ -116,6 +119,7 @@ impl Repository {
                 &mut repacker,
                 &mut rewritten,
                 &mut report,
+                &*sweeper.watch,
             )
             .await?;
         }
@@ -158,6 +162,7 @@ impl Repository {
         repacker: &mut Repacker,
         rewritten: &mut Rewritten,
         report: &mut OptimizeReport,
+        watch: &dyn Observer,
     ) -> Result<()> {
         let mut squeezer = Squeezer::new(self.config.level);
         let mut bases = Bases::empty(chunks.clone());
@@ -165,6 +170,7 @@ impl Repository {
             let sequence = list.sequence;
             let mut stayed = SketchList { series, sequence, sketches: vec![] };
             for (chunk, sketch) in list.sketches {
+                watch.count(Counter::Chunks, 1);
                 let pair = Pair { chunk, sketch, sequence };
                 let whole = chunks.index().find(&chunk).is_some_and(|l| l.codec != Codec::Delta);
                 if !whole || !live.contains(&chunk.short()) {

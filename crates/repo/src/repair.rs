@@ -7,7 +7,7 @@ use crate::chunks::Chunks;
 use crate::commit::Session;
 use crate::error::Result;
 use crate::live::{Recipes, ShortIds};
-use crate::observe::Observer;
+use crate::observe::{Counter, Observer};
 use crate::prune::PruneOptions;
 use crate::repack::Repacker;
 use crate::repository::Repository;
@@ -127,7 +127,7 @@ impl Repository {
         report: &mut RepairReport,
     ) -> Result<()> {
         let view = self.objects.view().await?;
-        let damaged = self.damaged_packs(&view, options).await?;
+        let damaged = self.damaged_packs(&view, options, &**watch).await?;
         if damaged.is_empty() {
             return Ok(());
         }
@@ -149,11 +149,19 @@ impl Repository {
         Ok(())
     }
 
-    async fn damaged_packs(&self, view: &View, options: &RepairOptions) -> Result<Vec<PackId>> {
+    async fn damaged_packs(
+        &self,
+        view: &View,
+        options: &RepairOptions,
+        watch: &dyn Observer,
+    ) -> Result<Vec<PackId>> {
         let index = Arc::new(self.read_index_and_orphans().await?);
         let chunks = Arc::new(Chunks::new(self.objects.clone(), index, 32 << 20));
         let mut damaged = Vec::new();
-        for (id, listed) in view.listed.iter().filter(|(id, _)| !view.condemned.contains(id)) {
+        let candidates = || view.listed.iter().filter(|(id, _)| !view.condemned.contains(id));
+        watch.count(Counter::PacksTotal, candidates().count() as u64);
+        for (id, listed) in candidates() {
+            watch.count(Counter::Packs, 1);
             let deep = options.read_data && self.keys().can_read();
             let bad = if options.read_data {
                 let (objects, threads) = (self.objects.clone(), self.world().threads());

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::kept::KeptKeys;
+use crate::keys::check_passphrase;
 use crate::objects::Objects;
 use crate::world::World;
 use bytes::Bytes;
@@ -30,34 +31,61 @@ pub struct Repository {
 }
 
 impl Repository {
-    /// Makes a repository in an empty place and returns it with its owner's keys.
-    ///
-    /// The marker is written last: a crash before it leaves a place where `init` works again.
+    /// The owner's keys of a repository that is yet to be made.
+    pub fn new_keys(world: &World) -> Keyring {
+        let repo = RepoId(world.random());
+        Keyring::from_root(Secret32(world.random()), repo)
+    }
+
+    /// Makes a repository in an empty place with new keys, which whoever called has to keep.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] if there is a repository already.
+    /// As [`Repository::init_with_keys`].
     pub async fn init(store: Arc<dyn Store>, config: Config, world: World) -> Result<Repository> {
+        let keys = Repository::new_keys(&world);
+        Repository::init_with_keys(store, config, keys, None, world).await
+    }
+
+    /// Makes a repository in an empty place with keys that are in a safe place already, see
+    /// [`Repository::new_keys`]. With a `passphrase`, which [`check_passphrase`] accepts, it gets a key slot
+    /// of the owner's.
+    ///
+    /// The marker is written last: a crash before it leaves no repository.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] if there is a repository already, or an earlier attempt left something behind.
+    pub async fn init_with_keys(
+        store: Arc<dyn Store>,
+        config: Config,
+        keys: Keyring,
+        passphrase: Option<&[u8]>,
+        world: World,
+    ) -> Result<Repository> {
         let doing = || format!("create a repository at {}", store.location());
         config.check().map_err(|d| Error::new(ErrorKind::Invalid, doing(), d))?;
+        passphrase.map_or(Ok(()), check_passphrase)?;
         if Repository::marker(&*store).await?.is_some() {
             return Err(Error::new(ErrorKind::Invalid, doing(), "there is one already"));
         }
-        let repo = RepoId(world.random());
-        let keys = Keyring::from_root(Secret32(world.random()), repo);
+        let repo = keys.repo();
         let objects = Objects { store: store.clone(), keys: Arc::new(keys), world: Arc::new(world) };
         let written = objects.put(Kind::Config, CONFIG_KEY, &to_cbor(&config)).await;
         written.map_err(|e| match e.kind {
             cistern_store::ErrorKind::Exists => Error::new(
                 ErrorKind::Invalid,
                 doing(),
-                "an earlier attempt left its parameters there: remove the object `config` and try again",
+                "an earlier attempt left the object `config` there: empty the place and try again",
             ),
             _ => Error::store(doing(), e),
         })?;
+        let repository = Repository { objects, config, kept: None };
+        if let Some(passphrase) = passphrase {
+            repository.add_key_slot(Role::Owner, "owner", passphrase).await?;
+        }
         let marker = Bytes::from(Marker::new(repo).encode());
         let written = store.put_new(&Key::new(MARKER_KEY), vec![marker]).await;
         written.map_err(|e| Error::store(doing(), e))?;
-        Ok(Repository { objects, config, kept: None })
+        Ok(repository)
     }
 
     /// What lies at a place: the marker of a repository, or `None`.

@@ -182,6 +182,7 @@ impl Sweeper<'_> {
         let there: Vec<PackId> = packs.iter().filter(|p| view.listed.contains_key(p)).copied().collect();
         let spared = self.rescue(&there, &view, &live, report).await?;
         let mut left = spared.len();
+        self.watch.count(Counter::PacksTotal, (there.len() - left) as u64);
         for pack in there.iter().filter(|p| !spared.contains(p)) {
             match objects.store.delete(&Key::new(pack.key())).await {
                 Ok(()) => {

@@ -310,6 +310,9 @@ impl Verifying<'_> {
             *indexed.entry(self.index.pack(location.pack).id).or_default() += 1;
         }
         let packs: Vec<(PackId, u64)> = self.view.listed.iter().map(|(id, l)| (*id, l.object_len)).collect();
+        // Deeper levels read the packs whole, and count them then.
+        let counts = self.options.level == 1;
+        self.watch.count(Counter::PacksTotal, if counts { packs.len() as u64 } else { 0 });
         let objects = self.repo.objects.clone();
         let mut reads = futures::stream::iter(packs)
             .map(|(id, len)| {
@@ -319,6 +322,7 @@ impl Verifying<'_> {
             .buffer_unordered(8);
         let (mut bad, mut lied_of) = (Vec::new(), Vec::new());
         while let Some((id, read)) = reads.next().await {
+            self.watch.count(Counter::Packs, u64::from(counts));
             match read {
                 Ok(read) if self.index.agrees_with(&read, indexed.get(&id).copied().unwrap_or(0)) => {}
                 Ok(read) => lied_of.push(read),

@@ -54,13 +54,13 @@ impl CloudStore {
 
     /// Asks for the first page of a listing, to learn whether bucket and credentials are good.
     ///
-    /// `Denied` is fine: a credential may well write here and not list.
+    /// `Denied` is fine: a credential may well write here and not list. Unless the server does not know it.
     pub(crate) async fn greet(&self) -> Result<(), Error> {
         let mut objects = self.client.list(Some(&self.prefix));
         let first = timeout(self.patience.stall, objects.next()).await;
         match first.map_err(|_| self.stalled("open", &self.location))? {
             Some(Err(e)) => match explain(&e) {
-                meaning if meaning.kind == ErrorKind::Denied => Ok(()),
+                meaning if meaning.kind == ErrorKind::Denied && !meaning.stranger => Ok(()),
                 // Of a listing it can only be the bucket that is not found.
                 mut meaning if meaning.kind == ErrorKind::NotFound => {
                     meaning.kind = ErrorKind::Config;

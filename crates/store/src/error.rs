@@ -10,7 +10,7 @@ pub enum ErrorKind {
     NotFound,
     /// `put_new` found other bytes under the name.
     Exists,
-    /// Credentials, policy, lock or file permissions forbid it. Retrying will not help.
+    /// Credentials that are unknown, policy, lock or file permissions forbid it. Retrying will not help.
     Denied,
     /// The device or bucket is full. Retrying will not help until somebody makes room.
     Full,

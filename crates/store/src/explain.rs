@@ -13,11 +13,17 @@ pub(crate) struct Meaning {
     pub(crate) why: String,
     /// The server refused because of what is there already, or is being written just now.
     pub(crate) taken: bool,
+    /// The server does not know who asks, so it refuses everything, not only this.
+    pub(crate) stranger: bool,
     /// The server wants a `Content-MD5`, as buckets with object lock do.
     pub(crate) wants_md5: bool,
 }
 
 impl Meaning {
+    fn of(kind: ErrorKind, why: String) -> Meaning {
+        Meaning { kind, why, taken: false, stranger: false, wants_md5: false }
+    }
+
     pub(crate) fn error(self, doing: &'static str, subject: impl Display) -> Error {
         Error::new(self.kind, doing, subject, self.why)
     }
@@ -32,7 +38,7 @@ pub(crate) fn explain(failure: &object_store::Error) -> Meaning {
             "no credentials were given, and the machine, asked for its own, gave none: {cause}; \
              set them in the options or give the machine a role"
         );
-        return Meaning { kind: ErrorKind::Unavailable, why, taken: false, wants_md5: false };
+        return Meaning::of(ErrorKind::Unavailable, why);
     }
     if let Some(refused) = chain().find_map(|e| e.downcast_ref::<Refused>()) {
         return refusal(refused);
@@ -45,13 +51,15 @@ pub(crate) fn explain(failure: &object_store::Error) -> Meaning {
         let (code, message) = (String::new(), String::new());
         return refusal(&Refused { status, code, message, region: None });
     }
+    let stranger = matches!(failure, object_store::Error::Unauthenticated { .. });
     let kind = match failure {
         object_store::Error::NotFound { .. } => ErrorKind::NotFound,
-        object_store::Error::PermissionDenied { .. } => ErrorKind::Denied,
-        object_store::Error::Unauthenticated { .. } => ErrorKind::Config,
+        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
+            ErrorKind::Denied
+        }
         _ => ErrorKind::Other,
     };
-    Meaning { kind, why: cause, taken: false, wants_md5: false }
+    Meaning { stranger, ..Meaning::of(kind, cause) }
 }
 
 /// The status of one delete in a batch, which is how the client deletes on Azure; it comes as text only.
@@ -83,7 +91,7 @@ fn transport(http: &HttpError, cause: String) -> Meaning {
     } else {
         (ErrorKind::Unavailable, cause)
     };
-    Meaning { kind, why, taken: false, wants_md5: false }
+    Meaning::of(kind, why)
 }
 
 /// What the server's answer means. Codes are those that S3, its clones, GCS and Azure document.
@@ -93,13 +101,9 @@ fn refusal(refused: &Refused) -> Meaning {
         (_, "NoSuchBucket" | "ContainerNotFound" | "InvalidBucketName" | "InvalidResourceName") => {
             (Config, "; create the bucket or correct its name")
         }
-        (_, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "AuthenticationFailed")
-        | (
-            _,
-            "InvalidAuthenticationInfo" | "NoAuthenticationInformation" | "invalid_grant" | "invalid_client",
-        )
-        | (_, "AuthorizationFailure")
-        | (401, _) => (Config, "; check the credentials and that they belong to this endpoint"),
+        _ if is_stranger(refused) => {
+            (Denied, "; check the credentials and that they belong to this endpoint")
+        }
         (_, "ExpiredToken" | "TokenRefreshRequired" | "InvalidToken") => {
             (Denied, "; the session token is no longer good, get a new one")
         }
@@ -132,8 +136,21 @@ fn refusal(refused: &Refused) -> Meaning {
         kind,
         why,
         taken: matches!(refused.status, 304 | 409 | 412) && kind == Denied,
+        stranger: is_stranger(refused),
         wants_md5: refused.status == 400 && refused.message.to_lowercase().contains("content-md5"),
     }
+}
+
+/// Whether the server does not accept who asks, whatever is asked for.
+fn is_stranger(refused: &Refused) -> bool {
+    let code = refused.code.as_str();
+    refused.status == 401
+        || matches!(code, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "AuthenticationFailed")
+        || matches!(
+            code,
+            "InvalidAuthenticationInfo" | "NoAuthenticationInformation" | "AuthorizationFailure"
+        )
+        || matches!(code, "invalid_grant" | "invalid_client")
 }
 
 #[cfg(test)]
@@ -149,7 +166,8 @@ mod tests {
         assert_eq!(kind(404, "NoSuchKey"), ErrorKind::NotFound);
         assert_eq!(kind(404, "NoSuchBucket"), ErrorKind::Config);
         assert_eq!(kind(403, "AccessDenied"), ErrorKind::Denied);
-        assert_eq!(kind(403, "SignatureDoesNotMatch"), ErrorKind::Config);
+        assert_eq!(kind(403, "SignatureDoesNotMatch"), ErrorKind::Denied);
+        assert_eq!(kind(401, ""), ErrorKind::Denied);
         assert_eq!(kind(400, "ExpiredToken"), ErrorKind::Denied);
         assert_eq!(kind(400, "RequestTimeout"), ErrorKind::Unavailable);
         assert_eq!(kind(503, "SlowDown"), ErrorKind::Unavailable);
@@ -163,6 +181,17 @@ mod tests {
     fn a_delete_refused_in_a_batch_keeps_its_status() {
         assert_eq!(batch_status("Bulk delete request failed for key a: Conflict (code: 409)"), Some(409));
         assert_eq!(batch_status("Got invalid bulk delete response: no boundary"), None);
+    }
+
+    #[test]
+    fn unknown_credentials_are_told_from_missing_rights() {
+        let stranger = |status, code: &str| {
+            let refused = Refused { status, code: code.into(), message: String::new(), region: None };
+            refusal(&refused).stranger
+        };
+        assert!(stranger(401, "") && stranger(403, "InvalidAccessKeyId"));
+        assert!(stranger(403, "SignatureDoesNotMatch") && stranger(400, "invalid_grant"));
+        assert!(!stranger(403, "AccessDenied") && !stranger(404, "NoSuchBucket"));
     }
 
     #[test]

@@ -24,9 +24,8 @@ const GREET: Duration = Duration::from_secs(20);
 /// it waits for its turn, so waiting is outside.
 ///
 /// # Errors
-/// * [`ErrorKind::Config`]: a directory or bucket that is absent, credentials that are not accepted, a
-///   malformed option.
-/// * [`ErrorKind::Denied`]: a directory that may not be entered.
+/// * [`ErrorKind::Config`]: a directory or bucket that is absent, a malformed option.
+/// * [`ErrorKind::Denied`]: a directory that may not be entered, credentials that are not accepted.
 /// * [`ErrorKind::Unavailable`]: the server could not be reached within 20 s.
 ///
 /// A credential that is valid but may not list is not found out here: it may be meant so.

@@ -266,7 +266,7 @@ async fn what_will_not_pass_is_not_tried_again() {
     let server = Server::start().await;
     for (status, code, kind) in [
         (403, "AccessDenied", ErrorKind::Denied),
-        (403, "SignatureDoesNotMatch", ErrorKind::Config),
+        (403, "SignatureDoesNotMatch", ErrorKind::Denied),
         (404, "NoSuchBucket", ErrorKind::Config),
         (507, "", ErrorKind::Full),
         (400, "EntityTooLarge", ErrorKind::Other),
@@ -277,6 +277,19 @@ async fn what_will_not_pass_is_not_tried_again() {
         assert_eq!(server.asked(), ["PUT /p/a"], "{code} is final");
         assert!(e.to_string().contains("s3://bucket/p/a"), "it says which object: {e}");
         assert!(!format!("{e:?}").contains("hunter2"), "and no secret: {e:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_is_not_known_is_told_at_once_and_who_may_not_list_is_let_in() {
+    let server = Server::start().await;
+    for (status, code, refused) in
+        [(403, "SignatureDoesNotMatch", true), (401, "", true), (403, "AccessDenied", false)]
+    {
+        server.state.lock().unwrap().script = [Fault::Refuse(status, code)].into();
+        let opened = open(&"s3://bucket/p".parse().unwrap(), &server.options()).await;
+        let kind = opened.err().map(|e| e.kind);
+        assert_eq!(kind, refused.then_some(ErrorKind::Denied), "{status} {code}");
     }
 }
 

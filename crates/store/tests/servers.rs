@@ -143,10 +143,10 @@ async fn signatures_are_right_for_a_server_that_checks_them() {
     let (location, options) = s3(&url, "cistern", "cistern-secret");
     write_and_read(&open(&location, &options).await.unwrap()).await;
     let wrong = Options { secret_access_key: secret("wrong-secret"), ..options.clone() };
-    let e = refused(&location.to_string(), &wrong, ErrorKind::Config).await;
+    let e = refused(&location.to_string(), &wrong, ErrorKind::Denied).await;
     assert!(e.why.contains("credentials") && !e.why.contains("wrong-secret"), "{e}");
     let unknown = Options { access_key_id: Some("nobody".to_owned()), ..options };
-    refused(&location.to_string(), &unknown, ErrorKind::Config).await;
+    refused(&location.to_string(), &unknown, ErrorKind::Denied).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,7 +191,7 @@ async fn azure_keeps_the_contract() {
     contract::check(&*open(&location, &options).await.unwrap()).await;
     refused("az://no-such-container", &options, ErrorKind::Config).await;
     let wrong = Options { account_key: secret("d3Jvbmc="), ..options };
-    refused(&location.to_string(), &wrong, ErrorKind::Config).await;
+    refused(&location.to_string(), &wrong, ErrorKind::Denied).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,7 +201,7 @@ async fn gcs_keeps_the_contract() {
     contract::check(&*open(&location, &options).await.unwrap()).await;
     refused("gs://no-such-bucket-here", &options, ErrorKind::Config).await;
     let wrong = Options { access_token: secret("wrong"), ..options };
-    refused(&location.to_string(), &wrong, ErrorKind::Config).await;
+    refused(&location.to_string(), &wrong, ErrorKind::Denied).await;
 }
 
 /// Runs one of the tests here once more in a process of its own, whose system trusts the authorities in
