@@ -77,7 +77,9 @@ impl JsonPath {
             let value = String::from_utf8(value).map_err(|_| {
                 Error::new(ErrorKind::Exec, format!("{source} leads to bytes that are not text"))
             })?;
-            if out.len().saturating_add(value.len()) > limits.output_bytes {
+            // A value may hold what is replaced next, any number of times.
+            let grown = out.matches(&source).count().saturating_mul(value.len());
+            if out.len().saturating_add(grown) > limits.output_bytes {
                 let message = format!("the text is larger than {} bytes", limits.output_bytes);
                 return Err(Error::new(ErrorKind::Limit, message));
             }

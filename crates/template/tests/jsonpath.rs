@@ -61,6 +61,9 @@ fn is_bounded() {
     let long = "{$.metadata.name}".repeat(60);
     let e = JsonPath::substitute(&long, &object, &limits).unwrap_err();
     assert_eq!(*e.kind(), ErrorKind::Limit);
+    let data = serde_json::json!({ "a": "{$.b}".repeat(10), "b": "twelve bytes" });
+    let e = JsonPath::substitute("{$.a}{$.b}", &Value::from_json(&data), &limits).unwrap_err();
+    assert_eq!(*e.kind(), ErrorKind::Limit, "ten are replaced at once");
     let few = Limits { steps: 20, ..Limits::default() };
     let e = JsonPath::parse("{..name}").unwrap().render(&object, &few).unwrap_err();
     assert_eq!(*e.kind(), ErrorKind::Limit);
