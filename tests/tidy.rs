@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("mover", &["api", "repo", "store", "stream"]),
     ("action", &["api", "template"]),
     ("functions", &["action", "api", "template"]),
+    ("controller", &["action", "api", "functions"]),
     ("sim", &["api", "functions", "store"]),
     ("cistern", &["action", "api", "format", "mover", "repo", "store", "stream"]),
 ];
@@ -54,6 +55,7 @@ const ABSENT: &[(&str, &[&str])] = &[
         "functions",
         &["std::env::", "println!", "std::fs", "std::net", "kube::", "SystemTime", "ActionSetStatus"],
     ),
+    ("controller", &["std::env::", "println!", "std::fs", "SystemTime", "cistern_repo", "cistern_store"]),
     ("mover", &["std::env::", "println!", "std::fs", "std::process", "cistern_format"]),
     ("repo", &["std::env::", "println!", "std::fs", "std::net", "object_store"]),
     (

@@ -8,7 +8,7 @@ use crate::ports::{Cluster, Exit, Inside};
 use crate::setting::Setting;
 use cistern_action::machine::Call;
 use cistern_api::{Object, args};
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use serde::Deserialize;
 
 /// Runs its arguments, then prints `$0` and their exit status on a line of its own.
@@ -37,7 +37,7 @@ pub(crate) async fn kube_exec(
 ) -> Result<Object, String> {
     let args: ExecArgs = args::decode(&call.args).map_err(|e| e.to_string())?;
     let inside = Inside { namespace: &args.namespace, pod: &args.pod, container: &args.container };
-    exec(cluster, &setting.trace(call.id), &inside, &args.command).await
+    exec(cluster, &setting.trace(call.id), inside, &args.command).await
 }
 
 #[derive(Deserialize)]
@@ -64,11 +64,15 @@ pub(crate) async fn kube_exec_all(
         return Err("it names no container to run its command in".to_owned());
     }
     let trace = setting.trace(call.id);
-    let run = async |(pod, container): (&str, &str)| {
-        let inside = Inside { namespace: &args.namespace, pod, container };
-        exec(cluster, &trace, &inside, &args.command).await
-    };
-    let ends: Vec<_> = futures::stream::iter(places).map(run).buffered(AT_ONCE).collect().await;
+    let namespace = args.namespace.as_str();
+    let runs: Vec<_> = places
+        .into_iter()
+        .map(|(pod, container)| {
+            let inside = Inside { namespace, pod, container };
+            exec(cluster, &trace, inside, &args.command).boxed()
+        })
+        .collect();
+    let ends: Vec<_> = futures::stream::iter(runs).buffered(AT_ONCE).collect().await;
     let (mut outputs, mut reasons) = (Object::new(), Vec::new());
     for end in ends {
         match end {
@@ -82,7 +86,7 @@ pub(crate) async fn kube_exec_all(
 async fn exec(
     cluster: &dyn Cluster,
     trace: &str,
-    inside: &Inside<'_>,
+    inside: Inside<'_>,
     command: &[String],
 ) -> Result<Object, String> {
     if command.is_empty() {
@@ -98,11 +102,11 @@ async fn exec(
         end.extend_from_slice(bytes);
         end.drain(..end.len().saturating_sub(END_BYTES));
     };
-    let exit = cluster.exec(inside, &wrapped, &mut sink).await;
+    let exit = cluster.exec(&inside, &wrapped, &mut sink).await;
     let mut heard = listener.finish();
     heard.tail.retain(|line| !line.starts_with(MARK));
     let exit = exit.map_err(|refusal| format!("in {}/{}: {refusal}", inside.namespace, inside.pod))?;
-    judge(inside, status(&end, &mark), exit, heard)
+    judge(&inside, status(&end, &mark), exit, heard)
 }
 
 /// The exit status that stands behind the mark, if that is the last thing.

@@ -1,6 +1,6 @@
 //! KubeOps: create, patch and delete objects of any kind.
 
-use crate::patience::{ask, look};
+use crate::patience::{Looks, ask};
 use crate::ports::{Cluster, Patch, Refusal, Why};
 use crate::reference::words;
 use crate::setting::Setting;
@@ -76,7 +76,7 @@ async fn create_one(
         kind,
         ..ObjectReference::default()
     };
-    let resource = ask(async || cluster.resolve(&asked).await).await.map_err(|e| format!("spec: {e}"))?;
+    let resource = ask(|| cluster.resolve(&asked)).await.map_err(|e| format!("spec: {e}"))?;
     let mut object = object.clone();
     if !object["metadata"].is_object() {
         object["metadata"] = json!({});
@@ -93,10 +93,10 @@ async fn create_one(
     let namespace =
         meta["namespace"].as_str().filter(|n| !n.is_empty()).unwrap_or(&args.namespace).to_owned();
     let at = resource.object(&namespace, &text(&meta["name"]));
-    match ask(async || cluster.create(&at, &object).await).await {
+    match ask(|| cluster.create(&at, &object)).await {
         Ok(_) => Ok(at),
         Err(refusal) if refusal.why == Why::Exists => {
-            let there = ask(async || cluster.get(&at).await).await.map_err(|e| refused(&at, &e))?;
+            let there = ask(|| cluster.get(&at)).await.map_err(|e| refused(&at, &e))?;
             let own = there["metadata"]["annotations"][MADE_BY] == trace;
             if own { Ok(at) } else { Err(refused(&at, &refusal)) }
         }
@@ -109,10 +109,10 @@ async fn patch(cluster: &dyn Cluster, args: &OpsArgs) -> Result<Object, String> 
     let reference = args.object_reference.as_ref().ok_or("patch needs objectReference")?;
     let at = target(cluster, reference, &reference.namespace).await?;
     let patch: Json = yaml::decode(&args.spec).map_err(|e| format!("spec: {e}"))?;
-    let strategic = ask(async || cluster.patch(&at, Patch::Strategic, &patch).await).await;
+    let strategic = ask(|| cluster.patch(&at, Patch::Strategic, &patch)).await;
     let done = match strategic {
         Err(refusal) if refusal.why == Why::Invalid => {
-            let merged = ask(async || cluster.patch(&at, Patch::Merge, &patch).await).await;
+            let merged = ask(|| cluster.patch(&at, Patch::Merge, &patch)).await;
             // Where both are refused, the first reason is the one that fits built-in resources.
             merged.map_err(|_| refusal)
         }
@@ -126,7 +126,7 @@ async fn delete(cluster: &dyn Cluster, setting: &Setting, args: &OpsArgs) -> Res
     let reference = args.object_reference.as_ref().ok_or("delete needs objectReference")?;
     let namespace = if reference.namespace.is_empty() { &args.namespace } else { &reference.namespace };
     let at = target(cluster, reference, namespace).await?;
-    let uid = match ask(async || cluster.get(&at).await).await {
+    let uid = match ask(|| cluster.get(&at)).await {
         Ok(there) => there["metadata"]["uid"].clone(),
         // Begun before: it is gone because of us, as far as anybody can know.
         Err(refusal) if refusal.why == Why::Absent && setting.resumed => {
@@ -134,21 +134,24 @@ async fn delete(cluster: &dyn Cluster, setting: &Setting, args: &OpsArgs) -> Res
         }
         Err(refusal) => return Err(refused(&at, &refusal)),
     };
-    match ask(async || cluster.delete(&at).await).await {
+    match ask(|| cluster.delete(&at)).await {
         Err(refusal) if refusal.why != Why::Absent => return Err(refused(&at, &refusal)),
         _ => {}
     }
-    let gone = look(setting.limits.gone, setting.limits.look_every, async || {
-        match ask(async || cluster.get(&at).await).await {
+    let mut looks = Looks::new(setting.limits.gone, setting.limits.look_every);
+    loop {
+        match ask(|| cluster.get(&at)).await {
             // Another one of that name is not the one that was to go.
-            Ok(there) => Ok((there["metadata"]["uid"] != uid).then_some(())),
-            Err(refusal) if refusal.why == Why::Absent => Ok(Some(())),
-            Err(refusal) => Err(refused(&at, &refusal)),
+            Ok(there) if there["metadata"]["uid"] != uid => break,
+            Ok(_) => {}
+            Err(refusal) if refusal.why == Why::Absent => break,
+            Err(refusal) => return Err(refused(&at, &refusal)),
         }
-    });
-    let minutes = setting.limits.gone.as_secs() / 60;
-    gone.await?
-        .ok_or_else(|| format!("{} was still there {minutes} minutes after its deletion", words(&at)))?;
+        if !looks.again().await {
+            let minutes = setting.limits.gone.as_secs() / 60;
+            return Err(format!("{} was still there {minutes} minutes after its deletion", words(&at)));
+        }
+    }
     Ok(reference_output(reference))
 }
 
@@ -157,7 +160,7 @@ async fn target(
     reference: &ObjectReference,
     namespace: &str,
 ) -> Result<ObjectReference, String> {
-    let resource = ask(async || cluster.resolve(reference).await).await;
+    let resource = ask(|| cluster.resolve(reference)).await;
     let resource = resource.map_err(|e| format!("objectReference: {e}"))?;
     Ok(resource.object(namespace, &reference.name))
 }

@@ -30,6 +30,8 @@ mod wait;
 use cistern_action::catalog;
 use cistern_action::machine::Call;
 use cistern_api::Object;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, ready};
 use ports::Cluster;
 use setting::Setting;
 
@@ -52,25 +54,33 @@ const HERE: [(&str, bool); 9] = [
 /// # Errors
 /// A sentence that says what failed and why, with the last lines of what the command said.
 pub async fn call(call: &Call, setting: &Setting, cluster: &dyn Cluster) -> Result<Object, String> {
-    let done = async {
-        match call.function.name {
-            "KubeExec" => exec::kube_exec(call, setting, cluster).await,
-            "KubeExecAll" => exec::kube_exec_all(call, setting, cluster).await,
-            "KubeOps" => kube_ops::kube_ops(call, setting, cluster).await,
-            "KubeTask" => task::kube_task(call, setting, cluster).await,
-            "MultiContainerRun" => task::multi_container_run(call, setting, cluster).await,
-            "PrepareData" => task::prepare_data(call, setting, cluster).await,
-            "ScaleWorkload" => scale::scale_workload(call, setting, cluster).await,
-            "Wait" => wait::wait(call, setting, cluster).await,
-            "WaitV2" => wait::wait_v2(call, setting, cluster).await,
-            other => Err(lacking(other).unwrap_or_else(|| format!("{other} is not carried out here"))),
-        }
-    };
-    match tokio::time::timeout(setting.limits.call, done).await {
+    match tokio::time::timeout(setting.limits.call, dispatch(call, setting, cluster)).await {
         Ok(outcome) => outcome,
         Err(_) => {
             let hours = setting.limits.call.as_secs() / 3600;
             Err(format!("it took longer than {hours} hours, the longest a phase may take"))
+        }
+    }
+}
+
+fn dispatch<'c>(
+    call: &'c Call,
+    setting: &'c Setting,
+    cluster: &'c dyn Cluster,
+) -> BoxFuture<'c, Result<Object, String>> {
+    match call.function.name {
+        "KubeExec" => exec::kube_exec(call, setting, cluster).boxed(),
+        "KubeExecAll" => exec::kube_exec_all(call, setting, cluster).boxed(),
+        "KubeOps" => kube_ops::kube_ops(call, setting, cluster).boxed(),
+        "KubeTask" => task::kube_task(call, setting, cluster).boxed(),
+        "MultiContainerRun" => task::multi_container_run(call, setting, cluster).boxed(),
+        "PrepareData" => task::prepare_data(call, setting, cluster).boxed(),
+        "ScaleWorkload" => scale::scale_workload(call, setting, cluster).boxed(),
+        "Wait" => wait::wait(call, setting, cluster).boxed(),
+        "WaitV2" => wait::wait_v2(call, setting, cluster).boxed(),
+        other => {
+            let reason = lacking(other).unwrap_or_else(|| format!("there is no function {other}"));
+            ready(Err(reason)).boxed()
         }
     }
 }

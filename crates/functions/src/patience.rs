@@ -17,7 +17,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// The refusal.
-pub async fn ask<T>(mut request: impl AsyncFnMut() -> Result<T, Refusal>) -> Result<T, Refusal> {
+pub async fn ask<T, A>(mut request: impl FnMut() -> A) -> Result<T, Refusal>
+where
+    A: Future<Output = Result<T, Refusal>>,
+{
     let mut pause = PAUSE;
     for _ in 1..ASKS_MAX {
         match request().await {
@@ -29,26 +32,28 @@ pub async fn ask<T>(mut request: impl AsyncFnMut() -> Result<T, Refusal>) -> Res
     request().await
 }
 
-/// Looks until there is something to see; the pauses grow from a tenth of a second to `every`.
-///
-/// # Errors
-/// The look fails, or there was nothing to see `within` the time: then `None`.
-pub async fn look<T>(
-    within: Duration,
+/// The pauses between looks at something that is to come about: they grow from a tenth of a second.
+#[derive(Debug)]
+pub struct Looks {
+    end: Instant,
+    pause: Duration,
     every: Duration,
-    mut glance: impl AsyncFnMut() -> Result<Option<T>, String>,
-) -> Result<Option<T>, String> {
-    let end = Instant::now() + within;
-    let mut pause = Duration::from_millis(100).min(every);
-    loop {
-        if let Some(seen) = glance().await? {
-            return Ok(Some(seen));
-        }
-        let left = end.saturating_duration_since(Instant::now());
+}
+
+impl Looks {
+    /// Looks for as long as `within`, in the end one every `every`.
+    pub fn new(within: Duration, every: Duration) -> Looks {
+        Looks { end: Instant::now() + within, pause: Duration::from_millis(100).min(every), every }
+    }
+
+    /// Pauses until the next look; whether there is time for one.
+    pub async fn again(&mut self) -> bool {
+        let left = self.end.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Ok(None);
+            return false;
         }
-        sleep(pause.min(left)).await;
-        pause = (pause * 2).min(every);
+        sleep(self.pause.min(left)).await;
+        self.pause = (self.pause * 2).min(self.every);
+        true
     }
 }

@@ -15,14 +15,13 @@
 //! finalizer keeps it until [`remove`].
 
 use crate::outputs::{Heard, Listener, hear};
-use crate::patience::{ask, look};
+use crate::patience::{Looks, ask};
 use crate::pod::{ACTION, ACTION_SET_UID, FINALIZER, PHASE};
 use crate::ports::{Cluster, Inside, Patch, Refusal, Why};
 use crate::reference::of_kind;
 use crate::setting::Setting;
 use cistern_api::{Object, ObjectReference};
 use serde_json::{Value as Json, json};
-use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 /// Reasons for which a container will never start.
@@ -79,25 +78,27 @@ pub async fn run(cluster: &dyn Cluster, setting: &Setting, manifest: &Json) -> R
 /// # Errors
 /// The cluster refuses.
 pub async fn remove(cluster: &dyn Cluster, at: &ObjectReference) -> Result<(), Refusal> {
-    let gone = |result: Result<(), Refusal>| match result {
-        Err(refusal) if refusal.why == Why::Absent => Ok(()),
-        other => other,
-    };
     let free = json!({ "metadata": { "$deleteFromPrimitiveList/finalizers": [FINALIZER] } });
     // Deleted first: freed first, a pod could be deleted by another and made again by a call that goes on.
-    gone(ask(async || cluster.delete(at).await).await)?;
-    gone(ask(async || cluster.patch(at, Patch::Strategic, &free).await.map(|_| ())).await)
+    match ask(|| cluster.delete(at)).await {
+        Err(refusal) if refusal.why != Why::Absent => return Err(refusal),
+        _ => {}
+    }
+    match ask(|| cluster.patch(at, Patch::Strategic, &free)).await {
+        Err(refusal) if refusal.why != Why::Absent => Err(refusal),
+        _ => Ok(()),
+    }
 }
 
 async fn make(cluster: &dyn Cluster, at: &ObjectReference, manifest: &Json) -> Result<(), String> {
     let refused = |refusal: Refusal| format!("its pod {}/{} {refusal}", at.namespace, at.name);
-    match ask(async || cluster.create(at, manifest).await).await {
+    match ask(|| cluster.create(at, manifest)).await {
         Ok(_) => return Ok(()),
         // Made by a controller that has stopped since, or by a request whose answer was lost.
         Err(refusal) if refusal.why == Why::Exists => {}
         Err(refusal) => return Err(refused(refusal)),
     }
-    let there = ask(async || cluster.get(at).await).await.map_err(refused)?;
+    let there = ask(|| cluster.get(at)).await.map_err(refused)?;
     let same = [ACTION_SET_UID, ACTION, PHASE]
         .iter()
         .all(|label| there["metadata"]["labels"][label] == manifest["metadata"]["labels"][label]);
@@ -111,33 +112,35 @@ async fn make(cluster: &dyn Cluster, at: &ObjectReference, manifest: &Json) -> R
 /// Waits until the pod is past `Pending`.
 async fn started(cluster: &dyn Cluster, setting: &Setting, at: &ObjectReference) -> Result<(), String> {
     let mut stuck_since: Option<Instant> = None;
-    let begun = look(setting.limits.pod_start, setting.limits.look_every, async || {
+    let mut looks = Looks::new(setting.limits.pod_start, setting.limits.look_every);
+    loop {
         let pod = seen(cluster, at).await?;
         if !matches!(pod["status"]["phase"].as_str(), None | Some("" | "Pending")) {
-            return Ok(Some(()));
+            return Ok(());
         }
         if !pod["metadata"]["deletionTimestamp"].is_null() {
             return Err(format!("its pod {} was deleted before it began", at.name));
         }
-        let Some((reason, message)) = obstacle(&pod) else {
+        if let Some((reason, message)) = obstacle(&pod) {
+            let since = *stuck_since.get_or_insert_with(Instant::now);
+            if HOPELESS.contains(&reason.as_str()) || since.elapsed() >= setting.limits.pod_stuck {
+                return Err(format!("its pod {} cannot start: {reason}: {message}", at.name));
+            }
+        } else {
             stuck_since = None;
-            return Ok(None);
-        };
-        let since = *stuck_since.get_or_insert_with(Instant::now);
-        if HOPELESS.contains(&reason.as_str()) || since.elapsed() >= setting.limits.pod_stuck {
-            return Err(format!("its pod {} cannot start: {reason}: {message}", at.name));
         }
-        Ok(None)
-    })
-    .await?;
-    begun.ok_or_else(|| {
-        let limit = setting.limits.pod_start.as_secs() / 60;
-        format!("its pod {} did not start within {limit} minutes; is there a node that can take it?", at.name)
-    })
+        if !looks.again().await {
+            let minutes = setting.limits.pod_start.as_secs() / 60;
+            return Err(format!(
+                "its pod {} did not start within {minutes} minutes; is there a node that can take it?",
+                at.name
+            ));
+        }
+    }
 }
 
 async fn seen(cluster: &dyn Cluster, at: &ObjectReference) -> Result<Json, String> {
-    ask(async || cluster.get(at).await).await.map_err(|refusal| match refusal.why {
+    ask(|| cluster.get(at)).await.map_err(|refusal| match refusal.why {
         Why::Absent => {
             format!("its pod {} has vanished: somebody removed it together with its finalizer", at.name)
         }
@@ -193,19 +196,21 @@ async fn listen(
 }
 
 async fn until_ended(cluster: &dyn Cluster, setting: &Setting, at: &ObjectReference) -> Result<Json, String> {
-    // For ever, because the caller bounds the whole call.
-    const EVER: Duration = Duration::from_secs(365 * 24 * 3600);
-    let ended = look(EVER, setting.limits.look_every, async || {
+    let mut looks = Looks::new(setting.limits.call, setting.limits.look_every);
+    loop {
         let pod = seen(cluster, at).await?;
-        let ended = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
-        Ok(ended.then_some(pod))
-    });
-    ended.await?.ok_or_else(|| format!("its pod {} has run for a year", at.name))
+        if matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed")) {
+            return Ok(pod);
+        }
+        if !looks.again().await {
+            return Err(format!("its pod {} takes too long", at.name));
+        }
+    }
 }
 
 /// The whole log of a container that has ended.
 async fn read_again(cluster: &dyn Cluster, setting: &Setting, inside: &Inside<'_>) -> Result<Heard, Refusal> {
-    ask(async || {
+    ask(|| async move {
         let mut listener = Listener::default();
         let mut sink = |bytes: &[u8]| listener.push(bytes);
         let read = timeout(setting.limits.drain, cluster.follow_log(inside, &mut sink)).await;

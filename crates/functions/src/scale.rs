@@ -3,7 +3,7 @@
 //! The number it had before is an output, and must survive a controller that dies after it has scaled. So it
 //! is noted on the workload in the same write.
 
-use crate::patience::{ask, look};
+use crate::patience::{Looks, ask};
 use crate::ports::{Cluster, Patch, Refusal, Why};
 use crate::reference::{of_kind, selector, words};
 use crate::setting::Setting;
@@ -33,12 +33,14 @@ pub(crate) async fn scale_workload(
     let before = scale(cluster, &at, &setting.trace(call.id), replicas).await?;
     if wait {
         let limit = setting.limits.scale;
-        let ready =
-            look(limit, setting.limits.look_every, async || ready(cluster, &at, replicas).await).await?;
-        ready.ok_or_else(|| {
-            let minutes = limit.as_secs() / 60;
-            format!("{} did not come to {replicas} ready pods within {minutes} minutes", words(&at))
-        })?;
+        let mut looks = Looks::new(limit, setting.limits.look_every);
+        while !ready(cluster, &at, replicas).await? {
+            if !looks.again().await {
+                let minutes = limit.as_secs() / 60;
+                let what = words(&at);
+                return Err(format!("{what} did not come to {replicas} ready pods within {minutes} minutes"));
+            }
+        }
     }
     Ok(Object::from_iter([("originalReplicaCount".to_owned(), before.into())]))
 }
@@ -80,7 +82,7 @@ async fn scale(
 ) -> Result<i64, String> {
     let refused = |refusal: Refusal| format!("{} {refusal}", words(at));
     for _ in 0..TRIES {
-        let there = ask(async || cluster.get(at).await).await.map_err(refused)?;
+        let there = ask(|| cluster.get(at)).await.map_err(refused)?;
         let noted = there["metadata"]["annotations"][SCALED].as_str().and_then(|note| note.split_once(' '));
         if let Some((_, before)) = noted.filter(|(who, _)| *who == trace) {
             return before
@@ -96,7 +98,7 @@ async fn scale(
             },
             "spec": { "replicas": replicas },
         });
-        match ask(async || cluster.patch(at, Patch::Merge, &patch).await).await {
+        match ask(|| cluster.patch(at, Patch::Merge, &patch)).await {
             Ok(_) => return Ok(before),
             // Also where our own write landed and its answer was lost: the note tells.
             Err(refusal) if refusal.why == Why::Conflict => {}
@@ -107,9 +109,9 @@ async fn scale(
 }
 
 /// Whether the workload has come to that many pods.
-async fn ready(cluster: &dyn Cluster, at: &ObjectReference, wanted: i64) -> Result<Option<()>, String> {
+async fn ready(cluster: &dyn Cluster, at: &ObjectReference, wanted: i64) -> Result<bool, String> {
     let refused = |refusal: Refusal| format!("{} {refusal}", words(at));
-    let there = ask(async || cluster.get(at).await).await.map_err(refused)?;
+    let there = ask(|| cluster.get(at)).await.map_err(refused)?;
     let status = &there["status"];
     let count = |field: &str| status[field].as_i64().unwrap_or(0);
     let generation = there["metadata"]["generation"].as_i64().unwrap_or(0);
@@ -118,11 +120,11 @@ async fn ready(cluster: &dyn Cluster, at: &ObjectReference, wanted: i64) -> Resu
         _ => ["readyReplicas", "updatedReplicas", "availableReplicas"].iter().all(|f| count(f) == wanted),
     };
     if count("observedGeneration") < generation || !counted {
-        return Ok(None);
+        return Ok(false);
     }
-    let Some(selector) = selector(&there["spec"]["selector"]) else { return Ok(Some(())) };
+    let Some(selector) = selector(&there["spec"]["selector"]) else { return Ok(true) };
     let pods = of_kind("pod", &at.namespace, "");
-    let pods = ask(async || cluster.list(&pods, &selector).await).await.map_err(refused)?;
+    let pods = ask(|| cluster.list(&pods, &selector)).await.map_err(refused)?;
     let running = |pod: &&Json| pod["status"]["phase"] == "Running";
-    Ok((i64::try_from(pods.iter().filter(running).count()) == Ok(wanted)).then_some(()))
+    Ok(i64::try_from(pods.iter().filter(running).count()) == Ok(wanted))
 }

@@ -99,7 +99,7 @@ async fn volumes(
     let (mut volumes, mut mounts) = (Vec::new(), Vec::new());
     for (i, (claim, path)) in claims.iter().enumerate() {
         let at = of_kind("pvc", namespace, claim);
-        let found = ask(async || cluster.get(&at).await).await;
+        let found = ask(|| cluster.get(&at)).await;
         let found = found.map_err(|e: Refusal| format!("the volume {claim}: {e}"))?;
         let modes = found["spec"]["accessModes"].as_array().cloned().unwrap_or_default();
         let read_only = modes == [Json::from("ReadOnlyMany")];

@@ -1,6 +1,6 @@
 //! Functions that wait for the world to be in some state: Wait, WaitV2.
 
-use crate::patience::look;
+use crate::patience::Looks;
 use crate::ports::Cluster;
 use crate::reference::{completed, words};
 use crate::setting::Setting;
@@ -65,27 +65,39 @@ async fn wait_for(
     if conditions.any_of.is_empty() && conditions.all_of.is_empty() {
         return Err("its conditions are empty: it would wait for ever".to_owned());
     }
+    let mut looks = Looks::new(timeout, LOOK_EVERY.min(setting.limits.look_every * 2));
+    loop {
+        let reason = match met(call, cluster, &conditions, dialect).await? {
+            Ok(()) => return Ok(Object::new()),
+            Err(reason) => reason,
+        };
+        if !looks.again().await {
+            let secs = timeout.as_secs();
+            return Err(format!("the condition was not met within {secs} seconds; {reason}"));
+        }
+    }
+}
+
+/// Whether the conditions hold now; inside, why they do not yet.
+async fn met(
+    call: &Call,
+    cluster: &dyn Cluster,
+    conditions: &Conditions,
+    dialect: Dialect,
+) -> Result<Result<(), String>, String> {
     let mut last = String::new();
-    let met = look(timeout, LOOK_EVERY.min(setting.limits.look_every * 2), async || {
-        for condition in &conditions.any_of {
-            match holds(call, cluster, condition, dialect).await? {
-                Ok(()) => return Ok(Some(())),
-                Err(reason) => last = reason,
-            }
+    for condition in &conditions.any_of {
+        match holds(call, cluster, condition, dialect).await? {
+            Ok(()) => return Ok(Ok(())),
+            Err(reason) => last = reason,
         }
-        for condition in &conditions.all_of {
-            if let Err(reason) = holds(call, cluster, condition, dialect).await? {
-                last = reason;
-                return Ok(None);
-            }
+    }
+    for condition in &conditions.all_of {
+        if let Err(reason) = holds(call, cluster, condition, dialect).await? {
+            return Ok(Err(reason));
         }
-        Ok((!conditions.all_of.is_empty()).then_some(()))
-    })
-    .await?;
-    let Some(()) = met else {
-        return Err(format!("the condition was not met within {} seconds; {last}", timeout.as_secs()));
-    };
-    Ok(Object::new())
+    }
+    Ok(if conditions.all_of.is_empty() { Err(last) } else { Ok(()) })
 }
 
 /// The argument `timeout`, written as Go writes durations.

@@ -1,0 +1,76 @@
+//! The controller: looks at ActionSets, decides with `cistern-action`, writes down, and does with
+//! `cistern-functions`.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `reconcile.rs` | which ActionSets are under way; a task for each, and a bound on how many |
+//! | `order.rs` | one ActionSet, from being taken up to its end |
+//! | `objects.rs` | the only writer of ActionSets |
+//! | `surroundings.rs` | what an action needs to know of the cluster |
+//! | `leftovers.rs` | pods whose outcome has been recorded |
+//!
+//! # Guarantees
+//! * Each phase runs once. It is claimed in the status before it starts; what it does is found again by names
+//!   that follow from ActionSet, action and phase. A controller may die at any point: the next one goes on
+//!   with what is there. Only a command in a container that is not ours (KubeExec) cannot be found again: it
+//!   fails with a sentence that says so.
+//! * A deferred phase runs, also when the ActionSet is deleted while it is under way.
+//! * No ActionSet stays running for ever: every call and every request has a limit.
+//!
+//! **What is absent on purpose:** a concrete client, the system's clock and dice ([`World`]), argv, logs.
+
+mod leftovers;
+mod objects;
+mod order;
+mod reconcile;
+mod surroundings;
+
+pub use reconcile::{Controller, Place};
+
+use cistern_api::Time;
+use cistern_functions::setting::Limits;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What comes from outside and differs with every start.
+#[derive(Clone)]
+pub struct World {
+    /// Tells this controller from every other one, also from itself before a restart.
+    pub identity: String,
+    /// The present moment.
+    pub now: Arc<dyn Fn() -> Time + Send + Sync>,
+}
+
+/// How the controller is set up.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Its own namespace, where pods go for which a blueprint names none.
+    pub namespace: String,
+    /// The service account of such pods.
+    pub service_account: Option<String>,
+    /// Whether pods keep to Kubernetes' restricted profile unless an override says otherwise.
+    pub restricted: bool,
+    /// The namespaces whose ActionSets it carries out; none is all.
+    pub watched: Vec<String>,
+    /// As many ActionSets are under way at the same time; more wait.
+    pub under_way_max: usize,
+    /// All ActionSets are looked at this often, whatever a watch reports.
+    pub look_every: Duration,
+    /// How long calls may take.
+    pub limits: Limits,
+}
+
+impl Rules {
+    /// The defaults of a controller in this namespace, which watches that one.
+    pub fn within(namespace: &str) -> Rules {
+        Rules {
+            namespace: namespace.to_owned(),
+            service_account: None,
+            restricted: true,
+            watched: vec![namespace.to_owned()],
+            under_way_max: 50,
+            look_every: Duration::from_secs(60),
+            limits: Limits::default(),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! ActionSets as they are stored. Nobody else writes one.
+//!
+//! # Guarantees
+//! * A write takes effect only if nobody else has written a status since the ActionSet was read: of two
+//!   controllers with the same ActionSet one goes on, the other learns that it is [`Lost`].
+//! * What users change meanwhile (labels, annotations, a deletion) is kept and does not stop a write.
+//! * A write whose answer was lost is recognised, and not taken for somebody else's.
+
+use cistern_api::{ActionSet, ActionSetStatus, State, Time};
+use cistern_functions::patience::ask;
+use cistern_functions::ports::{Cluster, Refusal, Why};
+use cistern_functions::reference::of_kind;
+use serde_json::{Value as Json, json};
+use std::sync::Arc;
+
+/// Annotation: the controller that wrote the status last.
+const HELD_BY: &str = "cistern.dev/held-by";
+/// Annotation: when the ActionSet was taken up first; `.Time` of its templates.
+const STARTED: &str = "cistern.dev/started";
+/// Keeps an ActionSet that is deleted while under way until its deferred phases have run.
+const FINALIZER: &str = "cistern.dev/under-way";
+/// How often users may get in between with a change of their own.
+const TRIES: usize = 20;
+
+/// The ActionSet is no longer ours to carry out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Lost {
+    /// It has been deleted.
+    #[error("the ActionSet is gone")]
+    Gone,
+    /// Another controller has written its status.
+    #[error("another controller carries out the ActionSet")]
+    Taken,
+    /// The cluster does not let us.
+    #[error("cannot store the ActionSet: {0}")]
+    Refused(#[from] Refusal),
+}
+
+/// An ActionSet as it was read last.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    raw: Json,
+    /// The same, typed.
+    pub(crate) action_set: ActionSet,
+}
+
+impl Held {
+    fn of(raw: Json) -> Result<Held, Refusal> {
+        let action_set = serde_json::from_value(raw.clone())
+            .map_err(|e| Refusal::new(Why::Invalid, format!("the ActionSet cannot be read: {e}")))?;
+        Ok(Held { raw, action_set })
+    }
+
+    fn meta(&self, field: &str) -> &str {
+        self.raw["metadata"][field].as_str().unwrap_or_default()
+    }
+
+    pub(crate) fn namespace(&self) -> &str {
+        self.meta("namespace")
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.meta("name")
+    }
+
+    pub(crate) fn uid(&self) -> &str {
+        self.meta("uid")
+    }
+
+    /// A label of the ActionSet.
+    pub(crate) fn label(&self, name: &str) -> Option<String> {
+        self.raw["metadata"]["labels"][name].as_str().map(str::to_owned)
+    }
+
+    /// A user has asked for its deletion.
+    pub(crate) fn deleted(&self) -> bool {
+        !self.raw["metadata"]["deletionTimestamp"].is_null()
+    }
+
+    /// When it was taken up first.
+    pub(crate) fn started(&self) -> &str {
+        self.raw["metadata"]["annotations"][STARTED].as_str().unwrap_or_default()
+    }
+
+    fn holder(&self) -> &str {
+        self.raw["metadata"]["annotations"][HELD_BY].as_str().unwrap_or_default()
+    }
+
+    /// Whether this controller wrote its status last.
+    pub(crate) fn is_held_by(&self, identity: &str) -> bool {
+        self.holder() == identity
+    }
+
+    fn keeps(&self) -> bool {
+        finalizers(&self.raw).iter().any(|f| f == FINALIZER)
+    }
+
+    /// Whether there is, or may be, anything left to do.
+    pub(crate) fn needs_work(&self) -> bool {
+        let ended = self.action_set.status.as_ref().is_some_and(ended);
+        // Without our finalizer a deletion needs nobody: nothing has begun.
+        self.keeps() || (!ended && !self.deleted())
+    }
+}
+
+/// Whether the status is final.
+pub(crate) fn ended(status: &ActionSetStatus) -> bool {
+    matches!(status.state, State::Complete | State::Failed)
+}
+
+fn finalizers(raw: &Json) -> Vec<Json> {
+    raw["metadata"]["finalizers"].as_array().cloned().unwrap_or_default()
+}
+
+/// The ActionSets of the cluster.
+pub(crate) struct Objects {
+    pub(crate) cluster: Arc<dyn Cluster>,
+    pub(crate) identity: String,
+}
+
+impl Objects {
+    /// All ActionSets of a namespace; of all namespaces if it is empty. What cannot be read is left out: one
+    /// such object must not stop all others.
+    pub(crate) async fn list(&self, namespace: &str) -> Result<Vec<Held>, Refusal> {
+        let of = of_kind("actionset", namespace, "");
+        let found = ask(|| self.cluster.list(&of, "")).await?;
+        Ok(found.into_iter().filter_map(|raw| Held::of(raw).ok()).collect())
+    }
+
+    /// One ActionSet, if it is there.
+    pub(crate) async fn read(&self, namespace: &str, name: &str) -> Result<Option<Held>, Refusal> {
+        let at = of_kind("actionset", namespace, name);
+        match ask(|| self.cluster.get(&at)).await {
+            Ok(raw) => Held::of(raw).map(Some),
+            Err(refusal) if refusal.why == Why::Absent => Ok(None),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// Stores a status, and with it who holds the ActionSet. A final one lets go of it.
+    pub(crate) async fn store(
+        &self,
+        held: &mut Held,
+        status: &ActionSetStatus,
+        now: &Time,
+    ) -> Result<(), Lost> {
+        let at = of_kind("actionset", held.namespace(), held.name());
+        for _ in 0..TRIES {
+            let next = self.next(held, status, now);
+            match ask(|| self.cluster.replace(&at, &next)).await {
+                Ok(raw) => {
+                    *held = Held::of(raw)?;
+                    return Ok(());
+                }
+                Err(refusal) if refusal.why == Why::Absent => return Err(Lost::Gone),
+                Err(refusal) if refusal.why == Why::Conflict => {}
+                Err(refusal) => return Err(refusal.into()),
+            }
+            let fresh = self.read(held.namespace(), held.name()).await?;
+            let fresh = fresh.filter(|fresh| fresh.uid() == held.uid()).ok_or(Lost::Gone)?;
+            let same = |status: &ActionSetStatus| fresh.action_set.status.as_ref() == Some(status);
+            let landed = fresh.is_held_by(&self.identity) && same(status);
+            let untouched =
+                fresh.holder() == held.holder() && fresh.action_set.status == held.action_set.status;
+            if !landed && !untouched {
+                return Err(Lost::Taken);
+            }
+            *held = fresh;
+            if landed {
+                return Ok(());
+            }
+        }
+        Err(Refusal::new(Why::Conflict, format!("it was changed {TRIES} times meanwhile")).into())
+    }
+
+    /// The object as read, so that nothing of it gets lost that we do not know, with what we have to say.
+    fn next(&self, held: &Held, status: &ActionSetStatus, now: &Time) -> Json {
+        let mut next = held.raw.clone();
+        next["status"] = serde_json::to_value(status).expect("a status is always JSON");
+        let meta = &mut next["metadata"];
+        if !meta["annotations"].is_object() {
+            meta["annotations"] = json!({});
+        }
+        meta["annotations"][HELD_BY] = self.identity.clone().into();
+        if held.started().is_empty() {
+            meta["annotations"][STARTED] = now.0.to_string().into();
+        }
+        let mut kept = finalizers(&held.raw);
+        kept.retain(|f| f != FINALIZER);
+        // Kubernetes takes no new finalizer on what is being deleted; ours is there then.
+        if !ended(status) && (held.keeps() || !held.deleted()) {
+            kept.push(FINALIZER.into());
+        }
+        next["metadata"]["finalizers"] = kept.into();
+        next
+    }
+}
