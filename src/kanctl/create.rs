@@ -38,7 +38,7 @@ enum What {
     /// An order to run an action
     Actionset(Box<actionset::Args>),
     /// A place for backups, and the Secret that opens it
-    Profile(profile::Args),
+    Profile(Box<profile::Args>),
 }
 
 /// Makes and prints.

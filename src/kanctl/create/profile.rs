@@ -6,8 +6,11 @@ use super::super::{Globals, cluster, schema};
 use super::{How, printed, suffix};
 use crate::failure::Failure;
 use crate::show;
-use cistern_api::{Credential, CredentialType, KeyPair, Location, ObjectReference, Profile};
-use serde_json::json;
+use cistern_api::{
+    Credential, CredentialType, KeyPair, Location, ObjectMeta, ObjectReference, Profile, Sensitive,
+};
+use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// Letters that tell two Secrets of the same kind apart.
 const SUFFIX_LETTERS: usize = 6;
@@ -53,14 +56,30 @@ pub async fn run(args: &Args, how: How, globals: &Globals) -> Result<(), Failure
     if !how.dry_run {
         return Err(cluster::cannot_create("Profile"));
     }
-    let fields: serde_json::Map<_, _> =
-        account.fields.iter().map(|(field, value)| ((*field).to_owned(), value.reveal().into())).collect();
-    let secret = json!({
-        "apiVersion": "v1", "kind": "Secret", "type": account.secret_type,
-        "metadata": { "name": name, "namespace": namespace },
-        "stringData": fields,
-    });
+    let secret = SecretToCreate {
+        api_version: "v1",
+        kind: "Secret",
+        metadata: ObjectMeta {
+            name: Some(name),
+            namespace: Some(namespace.to_owned()),
+            ..ObjectMeta::default()
+        },
+        string_data: account.fields.into_iter().collect(),
+        secret_type: account.secret_type,
+    };
     show::raw(format!("{}---\n{}", printed(&secret)?, printed(&profile)?).as_bytes())
+}
+
+/// A Secret with its fields in clear, as a cluster takes it from a file.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SecretToCreate {
+    api_version: &'static str,
+    kind: &'static str,
+    metadata: ObjectMeta,
+    string_data: BTreeMap<&'static str, Sensitive>,
+    #[serde(rename = "type")]
+    secret_type: &'static str,
 }
 
 fn profile(
