@@ -7,7 +7,11 @@ mod support;
 
 mod actionset;
 mod door;
+mod laptop;
+mod lint;
 mod profile;
+mod render;
+mod run;
 mod validate;
 
 use support::home::{Home, Ran, run};

@@ -274,4 +274,5 @@ pub(crate) fn strings<'j>(pointer: &str, json: &'j Json, found: &mut Vec<(String
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test may unwrap")]
 mod tests;

@@ -233,4 +233,5 @@ fn actions(spec: Option<&ActionSetSpec>) -> &[ActionSpec] {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test may unwrap")]
 mod tests;

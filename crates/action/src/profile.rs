@@ -1,8 +1,9 @@
 //! A profile and the Secrets it refers to, put together into what templates and `kando` see.
 
 use base64::Engine as _;
-use cistern_api::{Credential, CredentialType, LocationType, ObjectReference, Profile};
-use serde_json::{Value as Json, json};
+use cistern_api::wire::{CredentialJson, KeyPairJson, KopiaServerJson, ProfileJson};
+use cistern_api::{Credential, CredentialType, KopiaServerSecretRef, LocationType, ObjectReference, Profile};
+use serde_json::Value as Json;
 
 use crate::params::ResolvedProfile;
 
@@ -50,61 +51,68 @@ pub fn resolve(
         let word = location.kind.as_str();
         return Err(format!("location.type {word:?} is none of s3Compliant, gcs, azure, kopia"));
     }
-    let credential = credential(&profile.credential, secret)?;
-    let json = json!({
-        "Location": {
-            "type": location.kind.as_str(), "bucket": location.bucket, "endpoint": location.endpoint,
-            "prefix": location.prefix, "region": location.region,
-        },
-        "Credential": credential,
-        "SkipSSLVerify": profile.skip_ssl_verify,
-    });
+    let (credential, whole) = credential(&profile.credential, secret)?;
+    let profile = ProfileJson {
+        location: location.clone(),
+        credential,
+        skip_ssl_verify: profile.skip_ssl_verify,
+    };
+    let mut json = serde_json::to_value(&profile).map_err(|e| format!("it cannot be written as JSON: {e}"))?;
+    if let Some(secret) = whole {
+        json["Credential"]["Secret"] = secret;
+    }
     Ok(ResolvedProfile { json, file: None })
 }
 
+/// The credential, and the Secret as a whole where templates see all of it.
 fn credential(
     credential: &Credential,
     secret: impl Fn(&ObjectReference) -> Result<Json, String>,
-) -> Result<Json, String> {
-    let mut parts = json!({ "Type": credential.kind.as_str(),
-        "KeyPair": null, "Secret": null, "KopiaServerSecret": null });
+) -> Result<(CredentialJson, Option<Json>), String> {
+    let mut parts = CredentialJson { kind: credential.kind.clone(), ..CredentialJson::default() };
+    let mut whole = None;
     match &credential.kind {
         CredentialType::KeyPair => {
             let pair = credential.key_pair.as_ref().ok_or("credential.keyPair is missing")?;
             let found = secret(&pair.secret)?;
-            let name = &pair.secret.name;
-            parts["KeyPair"] = json!({
-                "ID": text(&found, name, &pair.id_field, "credential.keyPair.idField")?,
-                "Secret": text(&found, name, &pair.secret_field, "credential.keyPair.secretField")?,
+            let read = |field: &str, place: &str| text(&found, &pair.secret.name, field, place);
+            parts.key_pair = Some(KeyPairJson {
+                id: read(&pair.id_field, "credential.keyPair.idField")?,
+                secret: read(&pair.secret_field, "credential.keyPair.secretField")?.into(),
             });
         }
         CredentialType::Secret => {
             let reference = credential.secret.as_ref().ok_or("credential.secret is missing")?;
             let found = secret(reference)?;
             typed(&found, &reference.name)?;
-            parts["Secret"] = found;
+            whole = Some(found);
         }
-        CredentialType::Kopia => {
-            let kopia = credential.kopia_server_secret.as_ref();
-            let kopia = kopia.ok_or("credential.kopiaServerSecret is missing")?;
-            let read = |part: &Option<cistern_api::KopiaServerSecretRef>, place: &str| {
-                let part = part.as_ref().ok_or(format!("{place} is missing"))?;
-                let reference = part.secret.as_ref().ok_or(format!("{place}.secret is missing"))?;
-                text(&secret(reference)?, &reference.name, &part.key, &format!("{place}.key"))
-            };
-            parts["KopiaServerSecret"] = json!({
-                "Username": kopia.username, "Hostname": kopia.hostname,
-                "Password": read(&kopia.user_passphrase, "credential.kopiaServerSecret.userPassphrase")?,
-                "Cert": read(&kopia.tls_cert, "credential.kopiaServerSecret.tlsCert")?,
-                "ConnectOptions": kopia.connect_options,
-            });
-        }
+        CredentialType::Kopia => parts.kopia_server_secret = Some(kopia(credential, secret)?),
         CredentialType::Unset | CredentialType::Other(_) => {
             let word = credential.kind.as_str();
             return Err(format!("credential.type {word:?} is none of keyPair, secret, kopia"));
         }
     }
-    Ok(parts)
+    Ok((parts, whole))
+}
+
+fn kopia(
+    credential: &Credential,
+    secret: impl Fn(&ObjectReference) -> Result<Json, String>,
+) -> Result<KopiaServerJson, String> {
+    let kopia = credential.kopia_server_secret.as_ref().ok_or("credential.kopiaServerSecret is missing")?;
+    let read = |part: &Option<KopiaServerSecretRef>, place: &str| {
+        let part = part.as_ref().ok_or(format!("{place} is missing"))?;
+        let reference = part.secret.as_ref().ok_or(format!("{place}.secret is missing"))?;
+        text(&secret(reference)?, &reference.name, &part.key, &format!("{place}.key"))
+    };
+    Ok(KopiaServerJson {
+        username: kopia.username.clone(),
+        hostname: kopia.hostname.clone(),
+        password: read(&kopia.user_passphrase, "credential.kopiaServerSecret.userPassphrase")?.into(),
+        cert: read(&kopia.tls_cert, "credential.kopiaServerSecret.tlsCert")?,
+        connect_options: kopia.connect_options.clone(),
+    })
 }
 
 /// A field of a Secret as text.

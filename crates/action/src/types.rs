@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use base64::Engine as _;
-use cistern_api::wire::PROFILE_FILE;
+use cistern_api::wire::ProfileArgument;
 use cistern_template::{Field, Kind, Time, Type, Value};
 use serde_json::Value as Json;
 
@@ -30,7 +30,7 @@ pub struct Types {
     pub secret: Type,
     /// `param.Profile`
     pub profile: Type,
-    /// `param.Profile` that shows as a reference to a file in JSON: [`PROFILE_FILE`].
+    /// `param.Profile` that shows as a reference to a file in JSON: [`ProfileArgument::file_reference`].
     pub profile_by_file: Type,
     /// `param.Credential`
     pub credential: Type,
@@ -206,7 +206,7 @@ fn profile(secret: &Type) -> ProfileTypes {
 fn profile_reference(profile: &Value) -> String {
     let path = profile.field(PROFILE_FILE_FIELD).unwrap_or_else(Value::nil);
     let path = String::from_utf8_lossy(path.as_str().map_or(&[][..], |s| s)).into_owned();
-    serde_json::json!({ PROFILE_FILE: path }).to_string()
+    ProfileArgument::file_reference(&path).to_string()
 }
 
 /// `v1.ConfigMap` and `v1.Secret`.

@@ -99,6 +99,7 @@ impl<'t> Source<'t> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test may unwrap")]
 mod tests {
     use super::*;
     use cistern_api::yaml;
