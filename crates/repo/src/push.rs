@@ -59,6 +59,8 @@ pub struct Push {
     index: Arc<Index>,
     series: [u8; 16],
     recent: Vec<SnapshotInfo>,
+    /// A trash list nobody can read, because of which nothing stored is relied on.
+    unread_trash: Option<String>,
 }
 
 /// A push whose chunks are all stored, and which nobody can see yet.
@@ -109,12 +111,13 @@ impl Repository {
         let objects = &self.objects;
         let session = Session::register(objects, "push", &options.host).await?;
         let view = objects.view().await?;
+        let unread_trash = view.unread_trash.clone();
         let (index, adopted) = self.adopt_orphans(view).await?;
         session.adopt(adopted);
         let recent = objects.recent(&options.name, PREDECESSORS).await?;
         let series = sketch::series(&objects.keys, &options.name);
         let (session, index) = (Arc::new(session), Arc::new(index));
-        Ok(Push { repo: self.clone(), options, session, index, series, recent })
+        Ok(Push { repo: self.clone(), options, session, index, series, recent, unread_trash })
     }
 
     /// Brings packs no index names into the index: what a killed push left is used by the next.
@@ -142,6 +145,11 @@ impl Push {
     pub async fn ingest(self, source: Source, watch: Arc<dyn Observer>) -> Result<Ingested> {
         let objects = &self.repo.objects;
         let (keys, world) = (objects.keys.clone(), objects.world.clone());
+        if let Some(list) = &self.unread_trash {
+            watch.note(&format!(
+                "{list} is damaged, so nothing that is stored counts and all is stored anew: run `cistern repair`"
+            ));
+        }
         let (bases, deltas) = self.bases().await?;
         let data_key = keys.new_data_key(self.session.id(), world.random()).expect("required when it began");
         if let Some(kept) = self.repo.kept.as_ref().filter(|_| self.options.deltas && !keys.can_read()) {

@@ -169,6 +169,34 @@ async fn a_prune_does_not_begin_where_it_cannot_tell_what_is_condemned() {
     }
 }
 
+/// Keeps what it is told.
+#[derive(Default)]
+struct Notes(std::sync::Mutex<Vec<String>>);
+
+impl Observer for Notes {
+    fn count(&self, _: Counter, _: u64) {}
+    fn note(&self, text: &str) {
+        self.0.lock().unwrap().push(text.to_owned());
+    }
+}
+
+#[tokio::test]
+async fn a_push_says_why_it_stores_everything_anew() {
+    for (queue, told) in [(Harm::Nothing, 0), (Harm::Cut, 1)] {
+        let c = Condemned::new().await;
+        harm(&c.store, &c.list, Harm::Cut).await;
+        harm(&c.store, &c.queue, queue).await;
+        let notes = Arc::new(Notes::default());
+        begin(&c.repo, "kept").await.ingest(source(&c.kept), notes.clone()).await.unwrap();
+        let notes = notes.0.lock().unwrap();
+        assert_eq!(notes.len(), told, "{notes:?}");
+        assert!(
+            notes.iter().all(|n| n.contains(c.list.as_str()) && n.contains("`cistern repair`")),
+            "{notes:?}"
+        );
+    }
+}
+
 /// A store on which a prune falls asleep just before it creates a queue.
 struct Drowsy {
     store: Arc<MemStore>,
