@@ -227,3 +227,7 @@ fn phases(t: &Types, views: &PhaseViews) -> Value {
     let phases = views.phases.iter();
     Value::map_of(map, phases.map(|(name, v)| (Value::str(name), Value::pointer(phase_value(t, v)))))
 }
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test may unwrap")]
+mod tests;

@@ -322,6 +322,40 @@ fn a_phase_that_nobody_runs_is_lost_and_the_deferred_one_still_runs() {
 }
 
 #[test]
+fn a_lost_call_is_made_again_as_it_was() {
+    let mut told = story(json!([on("backup", "db")]), backup(), &[("dump", Ok(json!({ "id": "7" })))]);
+    let check = CallId { action: 0, phase: PhaseId::Index(1) };
+    let status = told.seen.action_set.status.as_mut().unwrap();
+    status.state = State::Running;
+    status.actions[0].phases[1].state = State::Running;
+    let mut seen = Seen::new(told.seen.action_set.clone(), told.seen.now.clone());
+    assert_eq!(orphans(&seen), [check]);
+    let mut fetched = 0;
+    let call = loop {
+        match again(&seen, check) {
+            Again::Fetch(needs) => {
+                fetched += needs.len();
+                needs.into_iter().for_each(|need| told.fetch(need));
+                seen.found = told.seen.found.clone();
+            }
+            Again::Call(call) => break call,
+            Again::Refused(reason) => panic!("{reason}"),
+        }
+    };
+    assert_eq!(fetched, 2, "the blueprint and the material");
+    assert!(call.args["command"][0].as_str().unwrap().starts_with("check 7 "), "{:?}", call.args);
+    // Known to be under way, or to have ended, it is nobody's orphan.
+    seen.running.insert(check);
+    assert_eq!(orphans(&seen), []);
+    seen.running.clear();
+    seen.ended.insert(check, Err("x".to_owned()));
+    assert_eq!(orphans(&seen), []);
+    // What its arguments name must still be there.
+    seen.action_set.status.as_mut().unwrap().actions[0].phases[0].output.clear();
+    assert!(matches!(again(&seen, check), Again::Refused(reason) if reason.contains("not found")));
+}
+
+#[test]
 fn artifacts_that_do_not_render_fail_the_action_after_its_phases() {
     let blueprint = json!({ "a": {
         "phases": [task("p", "x")],
