@@ -11,6 +11,7 @@ mod pipelines;
 mod place;
 mod plain;
 mod postgres;
+#[allow(dead_code, reason = "a part of it is used here")]
 #[path = "../databases/postgres_server.rs"]
 mod postgres_server;
 mod repository;

@@ -58,12 +58,7 @@ impl Plain {
     }
 
     async fn objects(&self) -> Result<&Objects, Error> {
-        let open = || async {
-            match self.beside_repository {
-                true => Objects::connect(self.cloud, &self.bucket, &self.options),
-                false => Objects::open(self.cloud, &self.bucket, &self.options).await,
-            }
-        };
+        let open = || Objects::open(self.cloud, &self.bucket, &self.options);
         Ok(self.objects.get_or_try_init(open).await?)
     }
 

@@ -72,6 +72,15 @@ impl CloudStore {
         }
     }
 
+    /// The region the bucket is in, where a listing shows that it is another than this client's.
+    pub(crate) async fn other_region(&self) -> Option<String> {
+        let mut objects = self.client.list(Some(&self.prefix));
+        match timeout(self.patience.stall, objects.next()).await {
+            Ok(Some(Err(e))) => explain(&e).region,
+            _ => None,
+        }
+    }
+
     /// Writes without a condition, which nothing but [`crate::doctor`] does, to see whether it is refused.
     pub(crate) async fn overwrite(&self, key: &Key, bytes: Bytes) -> Result<(), Error> {
         let path = self.path(key);

@@ -15,13 +15,15 @@ pub(crate) struct Meaning {
     pub(crate) taken: bool,
     /// The server does not know who asks, so it refuses everything, not only this.
     pub(crate) stranger: bool,
+    /// The region the bucket is in, where the server says that this one is wrong.
+    pub(crate) region: Option<String>,
     /// The server wants a `Content-MD5`, as buckets with object lock do.
     pub(crate) wants_md5: bool,
 }
 
 impl Meaning {
     fn of(kind: ErrorKind, why: String) -> Meaning {
-        Meaning { kind, why, taken: false, stranger: false, wants_md5: false }
+        Meaning { kind, why, taken: false, stranger: false, region: None, wants_md5: false }
     }
 
     pub(crate) fn error(self, doing: &'static str, subject: impl Display) -> Error {
@@ -129,14 +131,15 @@ fn refusal(refused: &Refused) -> Meaning {
         (304 | 409 | 412, _) => (Denied, "; a lock or policy protects the object"),
         _ => (Other, ""),
     };
-    let region = refused.region.as_deref().filter(|_| kind == Config);
-    let region = region.map(|region| format!(" (the bucket is in {region})")).unwrap_or_default();
-    let why = format!("{refused}{region}{advice}");
+    let region = refused.region.clone().filter(|_| kind == Config);
+    let whither = region.as_ref().map(|region| format!(" (the bucket is in {region})")).unwrap_or_default();
+    let why = format!("{refused}{whither}{advice}");
     Meaning {
         kind,
         why,
         taken: matches!(refused.status, 304 | 409 | 412) && kind == Denied,
         stranger: is_stranger(refused),
+        region,
         wants_md5: refused.status == 400 && refused.message.to_lowercase().contains("content-md5"),
     }
 }

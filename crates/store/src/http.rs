@@ -138,6 +138,7 @@ impl Refused {
         }
         let body = String::from_utf8_lossy(&body);
         let (code_said, message) = said(&body);
+        let region = region.or_else(|| Some(element(&body, "Region")).filter(|region| !region.is_empty()));
         Refused { status, code: code.unwrap_or(code_said), message, region }
     }
 }

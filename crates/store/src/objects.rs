@@ -4,9 +4,8 @@
 //! them: theirs are written once, under a [`crate::Key`], through [`crate::Store`].
 
 use crate::cloud::CloudStore;
-use crate::connect::connect;
 use crate::explain::explain;
-use crate::open::greet;
+use crate::open::open_bucket;
 use crate::retry::persist;
 use crate::upload::Upload;
 use crate::{Cloud, Error, ErrorKind, Options};
@@ -47,17 +46,7 @@ impl Objects {
     /// # Errors
     /// As [`crate::open`].
     pub async fn open(cloud: Cloud, bucket: &str, options: &Options) -> Result<Objects, Error> {
-        let objects = Objects::connect(cloud, bucket, options)?;
-        greet(&objects.store).await?;
-        Ok(objects)
-    }
-
-    /// The same without a look, for a bucket that was opened a moment ago.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Config`] when an option is malformed or missing.
-    pub fn connect(cloud: Cloud, bucket: &str, options: &Options) -> Result<Objects, Error> {
-        let store = connect(cloud, bucket, "", options)?;
+        let store = open_bucket(cloud, bucket, "", options).await?;
         Ok(Objects { store: Arc::new(store), left: Arc::default() })
     }
 

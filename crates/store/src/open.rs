@@ -3,7 +3,7 @@
 use crate::cloud::CloudStore;
 use crate::connect::connect;
 use crate::limit::{Limit, Throttle};
-use crate::location::Location;
+use crate::location::{Cloud, Location};
 use crate::retry::{Backoff, Patience, Retry};
 use crate::{Error, ErrorKind, FsStore, MemStore, Options, Store};
 use std::path::Path;
@@ -34,9 +34,7 @@ pub async fn open(location: &Location, options: &Options) -> Result<Arc<dyn Stor
         Location::Memory => Ok(Arc::new(MemStore::new())),
         Location::Directory(path) => Ok(stack(open_directory(path).await?, options)),
         Location::Bucket { cloud, bucket, prefix } => {
-            let store = connect(*cloud, bucket, prefix, options)?;
-            greet(&store).await?;
-            Ok(stack(store, options))
+            Ok(stack(open_bucket(*cloud, bucket, prefix, options).await?, options))
         }
     }
 }
@@ -87,7 +85,25 @@ async fn on_disk<T: Send + 'static>(
     }
 }
 
-pub(crate) async fn greet(store: &CloudStore) -> Result<(), Error> {
+/// Connects, in the region the bucket is in when the options leave that open.
+pub(crate) async fn open_bucket(
+    cloud: Cloud,
+    bucket: &str,
+    prefix: &str,
+    options: &Options,
+) -> Result<CloudStore, Error> {
+    let store = connect(cloud, bucket, prefix, options)?;
+    let Err(refused) = greet(&store).await else { return Ok(store) };
+    if refused.kind != ErrorKind::Config || options.region.is_some() {
+        return Err(refused);
+    }
+    let Some(region) = store.other_region().await else { return Err(refused) };
+    let store = connect(cloud, bucket, prefix, &Options { region: Some(region), ..options.clone() })?;
+    greet(&store).await?;
+    Ok(store)
+}
+
+async fn greet(store: &CloudStore) -> Result<(), Error> {
     let total = store.patience.total.min(GREET);
     let mut backoff = Backoff::new(&Patience { total, ..store.patience.clone() });
     loop {

@@ -19,7 +19,7 @@ pub struct Options {
     pub endpoint: Option<String>,
     /// Like `endpoint`, for `s3://` alone: what `AWS_ENDPOINT_URL` sets.
     pub s3_endpoint: Option<String>,
-    /// S3: region of the bucket; `us-east-1` by default.
+    /// S3: region of the bucket; by default `us-east-1`, or where the server says that the bucket is.
     pub region: Option<String>,
     /// S3: whether the bucket is in the path of URLs and not in the host name. By default it is when an
     /// endpoint is given.
@@ -186,6 +186,7 @@ impl Options {
             region: first!(region),
             path_style: first!(path_style),
             sts_endpoint: first!(sts_endpoint),
+            assume_role_arn: first!(assume_role_arn),
             account: keys.account.clone().or_else(|| place.account.clone()),
             authority_host: first!(authority_host),
             ca_file: first!(ca_file),
@@ -289,6 +290,16 @@ mod tests {
         let only_env = Options { region: Some("us-2".into()), ..Options::default() }.or(env);
         assert_eq!(only_env.session_token.unwrap().reveal(), "env");
         assert_eq!(only_env.region.as_deref(), Some("us-2"));
+    }
+
+    #[test]
+    fn a_role_is_taken_with_whatever_credential_there_is() {
+        let role = Options { assume_role_arn: Some("arn:x".into()), ..Options::default() };
+        let both = role.or(vars(&[("AWS_ACCESS_KEY_ID", "env"), ("AWS_SECRET_ACCESS_KEY", "env")]));
+        assert_eq!(
+            (both.assume_role_arn.as_deref(), both.access_key_id.as_deref()),
+            (Some("arn:x"), Some("env"))
+        );
     }
 
     #[test]
