@@ -82,13 +82,9 @@ impl Held {
         self.raw["metadata"]["annotations"][STARTED].as_str().unwrap_or_default()
     }
 
-    fn holder(&self) -> &str {
+    /// The controller that wrote its status last.
+    pub(crate) fn holder(&self) -> &str {
         self.raw["metadata"]["annotations"][HELD_BY].as_str().unwrap_or_default()
-    }
-
-    /// Whether this controller wrote its status last.
-    pub(crate) fn is_held_by(&self, identity: &str) -> bool {
-        self.holder() == identity
     }
 
     fn keeps(&self) -> bool {
@@ -159,7 +155,7 @@ impl Objects {
             let fresh = self.read(held.namespace(), held.name()).await?;
             let fresh = fresh.filter(|fresh| fresh.uid() == held.uid()).ok_or(Lost::Gone)?;
             let same = |status: &ActionSetStatus| fresh.action_set.status.as_ref() == Some(status);
-            let landed = fresh.is_held_by(&self.identity) && same(status);
+            let landed = fresh.holder() == self.identity && same(status);
             let untouched =
                 fresh.holder() == held.holder() && fresh.action_set.status == held.action_set.status;
             if !landed && !untouched {

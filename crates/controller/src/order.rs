@@ -63,11 +63,11 @@ impl Order {
         }
     }
 
-    /// Makes the ActionSet ours, and the calls that somebody else began.
+    /// Goes on with the calls that somebody else began. Whoever stores the next status has the ActionSet.
     async fn take_up(&mut self) -> Result<(), Lost> {
         let Some(status) = self.held.action_set.status.clone() else { return Ok(()) };
         if ended(&status) {
-            // Final, and still kept: stored by a controller that knew no finalizer.
+            // Ended by somebody's hand, and still kept by us.
             return self.store(&status).await;
         }
         if status.state == State::Pending && self.cancelled {
@@ -75,9 +75,6 @@ impl Order {
             never.state = State::Failed;
             never.error.message = "the ActionSet was deleted before it began".to_owned();
             return self.store(&never).await;
-        }
-        if !self.held.is_held_by(&self.shared.objects.identity) {
-            self.store(&status).await?;
         }
         for id in orphans(&self.seen) {
             if self.cancelled && id.phase != PhaseId::Deferred {
@@ -209,7 +206,7 @@ impl Order {
         let objects = &self.shared.objects;
         let fresh = objects.read(self.held.namespace(), self.held.name()).await?;
         let fresh = fresh.filter(|fresh| fresh.uid() == self.held.uid()).ok_or(Lost::Gone)?;
-        if !fresh.is_held_by(&objects.identity) {
+        if fresh.holder() != self.held.holder() {
             return Err(Lost::Taken);
         }
         if fresh.deleted() {

@@ -96,7 +96,8 @@ async fn all_ended(cluster: &PaperCluster, names: &[&str]) {
     loop {
         let ended =
             |name: &&str| matches!(state(cluster, name), None | Some(State::Complete | State::Failed));
-        if names.iter().all(ended) && cluster.list(&of_kind("pod", "", ""), "").await.unwrap().is_empty() {
+        let pods = cluster.list(&of_kind("pod", "", ""), "").await;
+        if names.iter().all(ended) && pods.is_ok_and(|pods| pods.is_empty()) {
             return;
         }
         sleep(Duration::from_secs(1)).await;
@@ -211,6 +212,21 @@ async fn two_controllers_at_once_run_nothing_twice() {
         run(&cluster, &NAMES, &about).await;
         check(&cluster, &about);
         first.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_is_away_for_long_fails_no_phase() {
+    for secs in 0..70 {
+        let cluster = cluster(&THREE);
+        let outage = async {
+            sleep(Duration::from_secs(secs)).await;
+            cluster.go_away(Duration::from_secs(50 * 60));
+        };
+        let about = format!("away after {secs} s");
+        let (lives, ()) = tokio::join!(run(&cluster, &NAMES, &about), outage);
+        assert_eq!(lives, 1, "{about}");
+        check(&cluster, &about);
     }
 }
 

@@ -4,8 +4,9 @@ use crate::ports::{Refusal, Why};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// A request is asked at most as often as this; with the pauses below that is about three minutes.
-const ASKS_MAX: u32 = 24;
+/// A request is asked at most as often as this; with the pauses below that is an hour. So long an API server
+/// may be away without a phase failing that runs meanwhile.
+const ASKS_MAX: u32 = 365;
 /// The first pause; each next one is twice as long.
 const PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause.

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// What a command does, wherever it runs.
 #[derive(Clone, Debug, Default)]
@@ -67,6 +67,7 @@ struct State {
     began: BTreeMap<String, usize>,
     writes: usize,
     fate: Option<Fate>,
+    away_until: Option<Instant>,
     dead: bool,
 }
 
@@ -119,6 +120,11 @@ impl PaperCluster {
         }
     }
 
+    /// Refuses everything for a while; pods go on, and streams that are open.
+    pub fn go_away(&self, how_long: Duration) {
+        self.state().away_until = Some(Instant::now() + how_long);
+    }
+
     /// Answers again; the fate has been fulfilled.
     pub fn revive(&self) {
         let mut state = self.state();
@@ -141,7 +147,7 @@ impl PaperCluster {
         said: String,
         effect: impl FnOnce(&mut State) -> Result<T, Refusal> + Send,
     ) -> Result<T, Refusal> {
-        self.live().await;
+        self.live().await?;
         let fate = {
             let mut state = self.state();
             state.writes += 1;
@@ -178,11 +184,16 @@ impl PaperCluster {
         }
     }
 
-    /// A dead asker gets no answers.
-    async fn live(&self) {
-        if self.state().dead {
+    /// A dead asker gets no answers, and nobody gets one while the cluster is away.
+    async fn live(&self) -> Result<(), Refusal> {
+        let (dead, away) = {
+            let state = self.state();
+            (state.dead, state.away_until.is_some_and(|until| Instant::now() < until))
+        };
+        if dead {
             std::future::pending::<()>().await;
         }
+        if away { Err(Refusal::new(Why::Busy, "no answer came")) } else { Ok(()) }
     }
 }
 
@@ -211,17 +222,17 @@ impl State {
 #[async_trait]
 impl Cluster for PaperCluster {
     async fn resolve(&self, reference: &ObjectReference) -> Result<Resource, Refusal> {
-        self.live().await;
+        self.live().await?;
         objects::resource(reference)
     }
 
     async fn get(&self, at: &ObjectReference) -> Result<Json, Refusal> {
-        self.live().await;
+        self.live().await?;
         self.state().seen(at)
     }
 
     async fn list(&self, of: &ObjectReference, selector: &str) -> Result<Vec<Json>, Refusal> {
-        self.live().await;
+        self.live().await?;
         let mut state = self.state();
         let places = state.objects.matching(of, selector);
         places.iter().map(|at| state.seen(at)).collect()
@@ -252,7 +263,7 @@ impl Cluster for PaperCluster {
     }
 
     async fn follow_log(&self, of: &Inside<'_>, sink: Sink<'_>) -> Result<(), Refusal> {
-        self.live().await;
+        self.live().await?;
         let (plot, left) = self.state().log(of)?;
         let whole = plot.prints.as_bytes();
         sink(&whole[..plot.cut_after_bytes.unwrap_or(whole.len()).min(whole.len())]);
@@ -262,8 +273,7 @@ impl Cluster for PaperCluster {
         if plot.cut_after_bytes.is_none() {
             sleep(left).await;
         }
-        self.live().await;
-        Ok(())
+        self.live().await
     }
 
     async fn exec(
@@ -281,7 +291,7 @@ impl Cluster for PaperCluster {
             })
             .await?;
         sleep(Duration::from_secs(plot.secs)).await;
-        self.live().await;
+        self.live().await?;
         if plot.hangs {
             std::future::pending::<()>().await;
         }
