@@ -139,11 +139,24 @@ impl Address {
             (Asked::Either, None) => Err(Failure::usage("the profile names no repository")
                 .hint("CISTERN_REPOSITORY names one, or the profile's `Location.endpoint`")),
             (Asked::Repository, bucket) => {
+                let context = reaching(context, bucket.as_ref());
                 let repository = context.repository_with(password.map(unlock_with)).await?;
                 let plain = bucket.map(|(cloud, name, _, options)| Plain::new(cloud, name, options, false));
                 Ok((Location { plain, repository: Some(repository) }, context))
             }
         }
+    }
+}
+
+/// A repository in the profile's cloud is reached as the profile says, where the environment says nothing.
+fn reaching(context: Context, bucket: Option<&Bucket>) -> Context {
+    let location = context.location.clone();
+    match (&location, bucket) {
+        (cistern_store::Location::Bucket { cloud, .. }, Some((same, _, _, options))) if cloud == same => {
+            let options = context.store_options().clone().or((**options).clone());
+            context.at(location, options)
+        }
+        _ => context,
     }
 }
 

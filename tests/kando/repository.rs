@@ -111,6 +111,24 @@ fn a_secret_beside_the_profile_opens_the_repository() {
 }
 
 #[test]
+fn a_repository_elsewhere_is_reached_with_the_credential_of_the_profile() {
+    let Some(mut place) = with_repository() else { return };
+    let bucket = place.profile["Location"]["bucket"].as_str().unwrap().to_owned();
+    let repository = format!("s3://{bucket}/{}", place.prefix());
+    let inside = place.profile.clone();
+    let elsewhere = format!("{}-elsewhere", place.prefix());
+    place.profile["Location"]["prefix"] = elsewhere.clone().into();
+    let variables = [("CISTERN_REPOSITORY", repository.as_str())];
+    let ran = place.bash(&variables, "echo rows | kando location push -p \"$PROFILE\" -s db -");
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert_eq!(request(&place, "GET", &format!("{elsewhere}/db"), b"").0, 404, "no plain object");
+    let ran = place.bash(&variables, "kando location pull -p \"$PROFILE\" -s db -");
+    assert_eq!(ran.out, b"rows\n", "{}", ran.err);
+    place.profile = inside;
+    assert_eq!(place.pull("db"), b"rows\n");
+}
+
+#[test]
 fn a_snapshot_reference_leads_back_to_its_snapshot() {
     let place = Place::nowhere();
     place.home.ok(&["init"], b"");
