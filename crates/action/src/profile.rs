@@ -52,12 +52,10 @@ pub fn resolve(
         return Err(format!("location.type {word:?} is none of s3Compliant, gcs, azure, kopia"));
     }
     let (credential, whole) = credential(&profile.credential, secret)?;
-    let profile = ProfileJson {
-        location: location.clone(),
-        credential,
-        skip_ssl_verify: profile.skip_ssl_verify,
-    };
-    let mut json = serde_json::to_value(&profile).map_err(|e| format!("it cannot be written as JSON: {e}"))?;
+    let profile =
+        ProfileJson { location: location.clone(), credential, skip_ssl_verify: profile.skip_ssl_verify };
+    let mut json =
+        serde_json::to_value(&profile).map_err(|e| format!("it cannot be written as JSON: {e}"))?;
     if let Some(secret) = whole {
         json["Credential"]["Secret"] = secret;
     }

@@ -1,8 +1,9 @@
 //! Templates: do they parse, and do they name what is there when they run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, LazyLock};
 
-use cistern_template::{Kind, ReadStep, Template, Type};
+use cistern_template::{Functions, Kind, ReadStep, Template, Type};
 use serde_json::Value as Json;
 
 use super::{
@@ -35,9 +36,10 @@ struct Text<'b> {
 pub(super) fn check(sheet: &mut Sheet<'_>, action: &Action<'_>) {
     let phases = action.phases();
     let outputs = phases.iter().map(Produced::of).collect::<Vec<_>>();
+    check_conditions(sheet, &phases);
     let mut read: BTreeSet<(String, String)> = BTreeSet::new();
     for text in texts(action, &phases) {
-        let Some(template) = parse(sheet, &text) else { continue };
+        let Some(template) = parse(sheet, &text.pointer, text.text, functions()) else { continue };
         for found in template.reads() {
             let mut reader =
                 Reader { sheet, action, phases: &phases, outputs: &outputs, text: &text, read: &mut read };
@@ -70,11 +72,13 @@ fn texts<'b>(action: &Action<'b>, phases: &[PhaseRef<'b>]) -> Vec<Text<'b>> {
         add(format!("{}/objects", phase.pointer), &phase.json["objects"], Moment::Launch);
         let moment = if phase.deferred { Moment::End } else { Moment::Phase(i) };
         for (name, value) in phase.json["args"].as_object().into_iter().flatten() {
-            // Conditions see the object they wait for, in a dialect of their own.
             let waits = matches!(phase.func, "Wait" | "WaitV2");
-            if !(waits && (name == "conditions" || phase.func == "WaitV2")) {
+            if !(waits && name == "conditions" || phase.func == "WaitV2") {
                 add(format!("{}/args/{}", phase.pointer, escaped(name)), value, moment);
             }
+        }
+        for (pointer, condition) in conditions(phase) {
+            add(format!("{pointer}/objectReference"), &condition["objectReference"], moment);
         }
     }
     let pointer = format!("{}/outputArtifacts", action.pointer);
@@ -82,16 +86,39 @@ fn texts<'b>(action: &Action<'b>, phases: &[PhaseRef<'b>]) -> Vec<Text<'b>> {
     all
 }
 
-fn parse(sheet: &mut Sheet<'_>, text: &Text<'_>) -> Option<Template> {
-    if !text.text.contains("{{") {
+/// What `Wait` and `WaitV2` wait for, with its pointers.
+fn conditions<'b>(phase: &PhaseRef<'b>) -> Vec<(String, &'b Json)> {
+    let waits = matches!(phase.func, "Wait" | "WaitV2");
+    let lists = ["anyOf", "allOf"].into_iter().filter(|_| waits);
+    let items = lists.flat_map(|list| {
+        let items = phase.json["args"]["conditions"][list].as_array().into_iter().flatten().enumerate();
+        items.map(move |(i, item)| (list, i, item))
+    });
+    items.map(|(list, i, item)| (format!("{}/args/conditions/{list}/{i}", phase.pointer), item)).collect()
+}
+
+/// Conditions of `WaitV2` see the object they wait for, in a dialect of their own: only their syntax is
+/// looked at. Those of `Wait` are templates only after values were pasted into them.
+fn check_conditions(sheet: &mut Sheet<'_>, phases: &[PhaseRef<'_>]) {
+    static DIALECT: LazyLock<Arc<Functions>> = LazyLock::new(|| Arc::new(Functions::kubectl()));
+    for phase in phases.iter().filter(|phase| phase.func == "WaitV2") {
+        for (pointer, condition) in conditions(phase) {
+            if let Some(text) = condition["condition"].as_str() {
+                parse(sheet, &format!("{pointer}/condition"), text, &DIALECT);
+            }
+        }
+    }
+}
+
+fn parse(sheet: &mut Sheet<'_>, pointer: &str, text: &str, functions: &Arc<Functions>) -> Option<Template> {
+    if !text.contains("{{") {
         return None;
     }
-    match Template::parse(TEMPLATE_NAME, text.text, functions()) {
+    match Template::parse(TEMPLATE_NAME, text, functions) {
         Ok(template) => Some(template),
         Err(error) => {
-            let said = error.to_string();
-            let (offset, problem) = locate(text.text, &said);
-            sheet.inside(SYNTAX, &text.pointer, offset, problem);
+            let (offset, problem) = locate(text, &error.to_string(), functions);
+            sheet.inside(SYNTAX, pointer, offset, problem);
             None
         }
     }
@@ -99,7 +126,7 @@ fn parse(sheet: &mut Sheet<'_>, text: &Text<'_>) -> Option<Template> {
 
 /// The place a parser's message speaks of, and the message without it. Go names the line only; what it
 /// quotes is looked for there.
-fn locate(text: &str, said: &str) -> (usize, String) {
+fn locate(text: &str, said: &str, functions: &Functions) -> (usize, String) {
     let said = said.strip_prefix("template: ").unwrap_or(said);
     let said = said.strip_prefix(TEMPLATE_NAME).and_then(|s| s.strip_prefix(':')).unwrap_or(said);
     let (line, problem) = said.split_once(':').unwrap_or(("1", said));
@@ -119,7 +146,7 @@ fn locate(text: &str, said: &str) -> (usize, String) {
         problem.push_str("; a name with a dash is read with index: {{ index .Phases \"my-phase\" }}");
     }
     if let Some(name) = problem.strip_prefix("function \"").and_then(|p| p.split('"').next())
-        && let Some(near) = nearest(name, functions().names().into_iter())
+        && let Some(near) = nearest(name, functions.names().into_iter())
     {
         problem.push_str(&format!("; did you mean {near}?"));
     }
