@@ -129,9 +129,11 @@ async fn forge(u: &mut Unstructured<'_>, place: &Place) -> Result<()> {
                 forger.index(&lying).await;
             }
             _ => {
-                let depth = u.int_in_range(0..=3)?;
+                let depth = *u.choose(&[0, 0, 0, 1, 1, 2, 3])?;
                 let nodes = some(u, &nodes)?;
-                let whole = vec![0; u.int_in_range(0..=200_000)?];
+                let told = nodes.iter().fold(0u64, |sum, node| sum.saturating_add(node.len));
+                let len = if u.ratio(1, 2)? { told.min(200_000) } else { u.int_in_range(0..=200_000)? };
+                let whole = vec![0; len as usize];
                 forger.snapshot(like, Root { depth, nodes }, &whole).await;
             }
         }

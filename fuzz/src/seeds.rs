@@ -43,7 +43,7 @@ fn seed(target: &str, parts: &[&[u8]]) {
 /// The length of the first of two byte strings, as `arbitrary` wants it at the end of its input.
 fn length(first: &[u8], second: &[u8]) -> Vec<u8> {
     let len = first.len();
-    if len + second.len() < 256 { vec![len as u8] } else { (len as u16).to_le_bytes().to_vec() }
+    if len + second.len() < 256 { vec![len as u8] } else { (len as u16).to_be_bytes().to_vec() }
 }
 
 /// Bytes without pattern, by number.
@@ -164,4 +164,9 @@ fn templates() {
     let data = br#"{"name": "db", "list": [1, {"a": 2}], "map": {"k": null}}"#;
     seed("template", &[b"{{ range $k, $v := .map }}{{ $k }}{{ end }}{{ index .list 1 }}\0", data]);
     seed("jsonpath", &[b"{.list[?(@.a==2)].a}{range .list[*]}{@}{end} { $.name }\0", data]);
+    let line = "{{ range until 20000 }}".to_owned() + &"x".repeat(100) + "{{ end }}";
+    seed("template", &[line.as_bytes()]);
+    // Replaced by texts that have more to replace.
+    let data = serde_json::json!({ "a": "{ $.b }".repeat(368), "b": "b".repeat(2900) });
+    seed("jsonpath", &[b"{ $.a }{ $.b }\0", data.to_string().as_bytes()]);
 }
