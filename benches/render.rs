@@ -2,6 +2,7 @@
 //!
 //! `cargo bench --bench render`. The goal is less than a millisecond per action.
 #![allow(missing_docs, reason = "criterion's macros make public items")]
+#![expect(clippy::disallowed_methods, reason = "the macro json! unwraps what cannot fail")]
 
 use cistern_action::params::{Material, PhaseView, PhaseViews, ResolvedProfile, Workload, root};
 use cistern_action::render::Renderer;

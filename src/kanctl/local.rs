@@ -116,11 +116,11 @@ impl Local {
         }
         let background = required(&call.args, "backgroundCommand")?;
         let (background_title, output_title) = (format!("{title} background"), format!("{title} output"));
-        let (background, output) = tokio::try_join!(
+        let (_, output) = futures::future::try_join(
             self.run(&background_title, background),
             self.run(&output_title, required(&call.args, "outputCommand")?),
-        )?;
-        drop(background);
+        )
+        .await?;
         Ok(output)
     }
 }

@@ -11,7 +11,7 @@ use cistern_api::{
     ActionSet, ActionSetSpec, ActionSpec, Artifact, Blueprint, ObjectReference, Profile, State, yaml,
 };
 use clap::Args;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -183,7 +183,9 @@ impl Order {
             Some(object) => Ok(object.clone()),
             // Nothing of a namespace but its name is ever asked for.
             None if kind.eq_ignore_ascii_case("namespace") => {
-                Ok(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } }))
+                let mut namespace = Json::Null;
+                namespace["metadata"]["name"] = name.as_str().into();
+                Ok(namespace)
             }
             None => {
                 let namespace = &reference.namespace;

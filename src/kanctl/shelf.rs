@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use base64::Engine as _;
 use cistern_api::ObjectReference;
 use cistern_api::yaml::YamlError;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 use std::path::{Path, PathBuf};
 
 /// Namespace of an object whose file names none.
@@ -75,7 +75,7 @@ impl Shelf {
         for object in self.objects.iter_mut().filter(|object| object["kind"] == "Secret") {
             let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
             for (key, value) in object["data"].as_object_mut().into_iter().flatten() {
-                *value = json!(base64(&format!("[secret {name}.{key}]")));
+                *value = base64(&format!("[secret {name}.{key}]")).into();
             }
         }
         self
@@ -155,7 +155,7 @@ fn encode_string_data(object: &mut Json) {
     }
     let plain = object.as_object_mut().and_then(|object| object.remove("stringData"));
     for (key, value) in plain.as_ref().and_then(Json::as_object).into_iter().flatten() {
-        object["data"][key] = json!(base64(value.as_str().unwrap_or_default()));
+        object["data"][key] = base64(value.as_str().unwrap_or_default()).into();
     }
 }
 
