@@ -110,7 +110,10 @@ fn counted(count: usize, what: &str) -> String {
 }
 
 /// A log of SARIF 2.1.0 with one run.
-#[expect(clippy::disallowed_methods, reason = "the macro unwraps JSON of texts and numbers, which cannot fail")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the macro unwraps JSON of texts and numbers, which cannot fail"
+)]
 fn sarif(found: &[Found]) -> Json {
     let rules: Vec<Json> = RULES
         .iter()

@@ -15,8 +15,9 @@ use words::{Command, Pipeline, TEMPLATE, Word};
 const SHELLS: [&str; 6] = ["sh", "bash", "ash", "dash", "ksh", "zsh"];
 /// Programs that compress what they read.
 const COMPRESSORS: [&str; 8] = ["gzip", "pigz", "bzip2", "xz", "zstd", "lz4", "lzop", "compress"];
-/// Parts of option names that speak of secrets.
-const SECRET_WORDS: [&str; 6] = ["password", "passwd", "passphrase", "secret", "token", "access-key"];
+/// Ends of option names that take secrets; `--secret-name` does not.
+const SECRET_WORDS: [&str; 7] =
+    ["password", "passwd", "passphrase", "secret", "token", "secret-key", "access-key"];
 /// Commands of the shell itself: their arguments are seen by no other process.
 const BUILTINS: [&str; 9] = ["echo", "printf", "export", "set", "test", "[", "[[", "read", "declare"];
 
@@ -265,7 +266,7 @@ fn reads_secret(word: &Word, secrets: &[usize]) -> bool {
 fn secret_option(word: &Word, before: Option<&Word>) -> bool {
     let speaks = |option: &str| {
         let option = option.to_lowercase();
-        option.starts_with("--") && SECRET_WORDS.iter().any(|secret| option.contains(secret))
+        option.starts_with("--") && SECRET_WORDS.iter().any(|secret| option.ends_with(secret))
     };
     let name = word.text.split('=').next().unwrap_or_default();
     let glued = word.text.starts_with(&format!("-p{TEMPLATE}")) || (word.text.contains('=') && speaks(name));
