@@ -4,7 +4,7 @@
 //! * A write takes effect only if nobody else has written a status since the ActionSet was read: of two
 //!   controllers with the same ActionSet one goes on, the other learns that it is [`Lost`].
 //! * What users change meanwhile (labels, annotations, a deletion) is kept and does not stop a write.
-//! * A write whose answer was lost is recognised, and not taken for somebody else's.
+//! * A write whose answer was lost is not taken for somebody else's; it is made again.
 
 use cistern_api::{ActionSet, ActionSetStatus, State, Time};
 use cistern_functions::patience::ask;
@@ -162,9 +162,6 @@ impl Objects {
                 return Err(Lost::Taken);
             }
             *held = fresh;
-            if landed {
-                return Ok(());
-            }
         }
         Err(Refusal::new(Why::Conflict, format!("it was changed {TRIES} times meanwhile")).into())
     }

@@ -263,32 +263,41 @@ async fn a_deletion_stops_the_phase_runs_the_deferred_one_and_lets_go() {
             let deletion = async {
                 sleep(Duration::from_secs(secs)).await;
                 cluster.delete_by_hand(&of_kind("actionset", HOME, "one"));
+                cluster.began()
             };
-            tokio::join!(deletion, run(&cluster, &["one"], &about));
+            let (before, _) = tokio::join!(deletion, run(&cluster, &["one"], &about));
             // It may have ended before it was deleted; then there is nothing to let go of.
             assert!(action_set(&cluster, "one").is_none(), "{about}");
             let began = cluster.began();
             assert!(began.values().all(|times| *times == 1), "{about}: {began:?}");
             assert!(began.is_empty() || began.contains_key("tidy-one"), "{about}: {began:?}");
+            let new = began.keys().filter(|word| !before.contains_key(*word) && *word != "tidy-one");
+            assert_eq!(new.count(), 0, "{about}: {before:?} {began:?}");
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_users_change_meanwhile_is_kept() {
-    let cluster = cluster(&[("one", "backup")]);
-    let at = of_kind("actionset", HOME, "one");
+    // A command in a container is lost if its ActionSet is let go of and taken up again.
+    let orders = [("one", "backup"), ("two", "exec")];
+    let cluster = cluster(&orders);
+    let places = orders.map(|(name, _)| of_kind("actionset", HOME, name));
     let edits = async {
         for n in 0..20 {
             sleep(Duration::from_secs(5)).await;
             let label = json!({ "metadata": { "labels": { format!("edit-{n}"): "kept" } } });
-            cluster.patch(&at, Patch::Merge, &label).await.unwrap();
+            for at in &places {
+                cluster.patch(at, Patch::Merge, &label).await.unwrap();
+            }
         }
         std::future::pending::<()>().await;
     };
-    tokio::select! { () = edits => {}, _ = run(&cluster, &["one"], "edits") => {} }
-    assert_eq!(state(&cluster, "one"), Some(State::Complete));
-    assert_eq!(cluster.object(&at).unwrap()["metadata"]["labels"]["edit-3"], "kept");
+    tokio::select! { () = edits => {}, _ = run(&cluster, &["one", "two"], "edits") => {} }
+    for (at, (name, _)) in places.iter().zip(orders) {
+        assert_eq!(state(&cluster, name), Some(State::Complete), "{}", error(&cluster, name));
+        assert_eq!(cluster.object(at).unwrap()["metadata"]["labels"]["edit-3"], "kept");
+    }
 }
 
 #[tokio::test(start_paused = true)]

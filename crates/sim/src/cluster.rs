@@ -5,6 +5,8 @@
 //! says at which write the asker dies, or what answer is lost; a dead asker gets no answer any more, until
 //! [`PaperCluster::revive`] lets a new one in.
 
+#![allow(clippy::disallowed_methods, reason = "json! unwraps what cannot fail")]
+
 mod objects;
 mod pods;
 
