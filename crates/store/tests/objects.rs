@@ -110,7 +110,7 @@ async fn a_stream_that_fails_leaves_nothing_and_takes_nothing() {
         assert_eq!(get(&objects, &there).await.unwrap(), b"earlier");
         assert_eq!(get(&objects, &fresh).await.unwrap_err().kind, ErrorKind::NotFound);
         let names: Vec<String> = objects.below(&dir).unwrap().try_collect().await.unwrap();
-        assert_eq!(names, [there.clone()], "{}", objects.location());
+        assert_eq!(names, std::slice::from_ref(&there), "{}", objects.location());
         objects.delete(&there).await.unwrap();
     }
 }

@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn options_split_at_commas_and_keep_those_in_quotes() {
-        let read = options(&owned(&["a=1,b=2", "\"c=x,y\",d="])).unwrap();
+        let read = options(&owned(&["a=1,b=2", "\"c=x,y\",d="])).expect("well written");
         assert_eq!(read, pairs(&[("a", "1"), ("b", "2"), ("c", "x,y"), ("d", "")]));
         for flag in ["a", "a=b=c", "=b", "a=1\nb=2"] {
             assert!(options(&owned(&[flag])).is_err(), "{flag:?}");
@@ -140,18 +140,21 @@ mod tests {
 
     #[test]
     fn labels_follow_kubernetes() {
-        let read = labels("--labels", Some("app=db,example.com/tier=a_b.c,empty=")).unwrap();
+        let read = labels("--labels", Some("app=db,example.com/tier=a_b.c,empty=")).expect("well written");
         assert_eq!(read, pairs(&[("app", "db"), ("empty", ""), ("example.com/tier", "a_b.c")]));
         let long = format!("a={}", "x".repeat(64));
         for flag in ["a", "a=-b", "-a=b", "a/b/c=d", "/a=b", "A.B/c=d", "a=b c", "ü=b", long.as_str()] {
             assert!(labels("--labels", Some(flag)).is_err(), "{flag:?}");
         }
-        assert_eq!(annotations("--podannotations", Some("a=any thing/at all")).unwrap().len(), 1);
+        assert_eq!(
+            annotations("--podannotations", Some("a=any thing/at all")).expect("well written").len(),
+            1
+        );
     }
 
     #[test]
     fn references_name_namespace_and_name() {
-        let read = references("--secrets", &owned(&["aws=kanister/aws-creds"])).unwrap();
+        let read = references("--secrets", &owned(&["aws=kanister/aws-creds"])).expect("well written");
         assert_eq!(read["aws"], ObjectReference::named("kanister", "aws-creds"));
         for pair in ["aws", "aws=creds", "aws=a/b/c", "=a/b", "aws=/b", "aws=a/"] {
             assert!(references("--secrets", &owned(&[pair])).is_err(), "{pair}");
@@ -161,8 +164,8 @@ mod tests {
     #[test]
     fn a_profile_without_namespace_is_in_that_of_the_call() {
         let globals = Globals { namespace: Some("kanister".to_owned()), ..Globals::default() };
-        assert_eq!(profile("p", &globals).unwrap(), ObjectReference::named("kanister", "p"));
-        assert_eq!(profile("x/p", &globals).unwrap(), ObjectReference::named("x", "p"));
+        assert_eq!(profile("p", &globals).expect("well written"), ObjectReference::named("kanister", "p"));
+        assert_eq!(profile("x/p", &globals).expect("well written"), ObjectReference::named("x", "p"));
         for text in ["", "/p", "x/", "a/b/c"] {
             assert!(profile(text, &globals).is_err(), "{text}");
         }

@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn objects_are_named_with_and_without_a_group() {
-        let found = object("apps/v1/deployments/app/web").unwrap();
+        let found = object("apps/v1/deployments/app/web").expect("well written");
         let expected = ObjectReference {
             api_version: "v1".to_owned(),
             group: "apps".to_owned(),
@@ -111,7 +111,7 @@ mod tests {
             ..ObjectReference::named("app", "web")
         };
         assert_eq!(found, expected);
-        let found = object("v1/configmaps/app/cm").unwrap();
+        let found = object("v1/configmaps/app/cm").expect("well written");
         assert_eq!(
             (found.group.as_str(), found.resource.as_str(), found.name.as_str()),
             ("", "configmaps", "cm")
@@ -131,7 +131,7 @@ mod tests {
             namespacetargets: vec!["n".to_owned()],
             ..Targets::default()
         };
-        let found = targets.references().unwrap();
+        let found = targets.references().expect("well written");
         let shown: Vec<(&str, &str, &str)> =
             found.iter().map(|r| (r.kind.as_str(), r.namespace.as_str(), r.name.as_str())).collect();
         let expected = [
