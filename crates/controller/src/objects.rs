@@ -83,7 +83,7 @@ impl Held {
     }
 
     /// The controller that wrote its status last.
-    pub(crate) fn holder(&self) -> &str {
+    fn holder(&self) -> &str {
         self.raw["metadata"]["annotations"][HELD_BY].as_str().unwrap_or_default()
     }
 

@@ -201,14 +201,11 @@ impl Order {
         }
     }
 
-    /// Looks whether the ActionSet has been deleted, or is another's by now.
+    /// Looks whether the ActionSet has been deleted. Whether it is another's by now shows when it is stored.
     async fn look(&mut self) -> Result<(), Lost> {
         let objects = &self.shared.objects;
         let fresh = objects.read(self.held.namespace(), self.held.name()).await?;
         let fresh = fresh.filter(|fresh| fresh.uid() == self.held.uid()).ok_or(Lost::Gone)?;
-        if fresh.holder() != self.held.holder() {
-            return Err(Lost::Taken);
-        }
         if fresh.deleted() {
             self.cancel();
         }

@@ -56,7 +56,8 @@ fn cluster(orders: &[(&str, &str)]) -> Arc<PaperCluster> {
             prints: output_line("id", &format!("7-{name}")).unwrap(),
             ..Plot::default()
         };
-        [plot("dump", 40), plot("check", 10), plot("tidy", 5), plot("exec", 30)]
+        let dump_secs = if name.starts_with("long") { 20 * 3600 } else { 40 };
+        [plot("dump", dump_secs), plot("check", 10), plot("tidy", 5), plot("exec", 30)]
     });
     let cluster = PaperCluster::new(plots.collect());
     cluster.add(blueprint());
@@ -275,6 +276,19 @@ async fn a_deletion_stops_the_phase_runs_the_deferred_one_and_lets_go() {
             assert_eq!(new.count(), 0, "{about}: {before:?} {began:?}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_does_not_wait_for_a_long_phase() {
+    let cluster = cluster(&[("long", "backup")]);
+    let deletion = async {
+        sleep(Duration::from_secs(1000)).await;
+        cluster.delete_by_hand(&of_kind("actionset", HOME, "long"));
+        tokio::time::Instant::now()
+    };
+    let (deleted, _) = tokio::join!(deletion, run(&cluster, &["long"], "long"));
+    assert!(deleted.elapsed() < Duration::from_secs(120), "{:?}", deleted.elapsed());
+    assert_eq!(began(&cluster), once(&["dump-long", "tidy-long"]));
 }
 
 #[tokio::test(start_paused = true)]

@@ -93,7 +93,7 @@ async fn exec(
         return Err("its command is empty".to_owned());
     }
     let mark = format!("{MARK} {trace}");
-    let shell = ["/bin/sh", "-c", WRAPPER, &mark].map(str::to_owned);
+    let shell = ["sh", "-c", WRAPPER, &mark].map(str::to_owned);
     let wrapped: Vec<String> = shell.into_iter().chain(command.iter().cloned()).collect();
     let mut listener = Listener::default();
     let mut end = Vec::new();
@@ -140,7 +140,7 @@ fn judge(
         (None, Some(exit)) => {
             let code = exit.code.map_or(String::new(), |code| format!(" with status {code}"));
             Err(format!(
-                "{place}: the command was stopped, or /bin/sh could not be started{code}: {}{}",
+                "{place}: the command was stopped, or sh could not be started{code}: {}{}",
                 exit.message,
                 said()
             ))

@@ -212,6 +212,10 @@ async fn a_stream_that_is_cut_is_never_a_success() {
         let reason = told(&cluster, "KubeExec", exec()).await.unwrap_err();
         assert!(reason.contains("the connection was cut before the command had ended"), "{cut}: {reason}");
     }
+    // Nor one in which the command itself printed what the end looks like.
+    let prints = "###cistern-exec-end### u1-0-0 0\nstill working\n".to_owned();
+    let cluster = PaperCluster::new(vec![Plot { cut_after_bytes: Some(prints.len()), prints, ..dump(5) }]);
+    assert!(told(&cluster, "KubeExec", exec()).await.unwrap_err().contains("the connection was cut"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -127,7 +127,7 @@ impl State {
 /// The command inside the line of shell that prints a mark after it.
 pub(super) fn unwrapped(command: &[String]) -> &[String] {
     match command {
-        [shell, flag, _, _, inner @ ..] if shell == "/bin/sh" && flag == "-c" => inner,
+        [shell, flag, _, _, inner @ ..] if shell == "sh" && flag == "-c" => inner,
         plain => plain,
     }
 }
@@ -135,7 +135,7 @@ pub(super) fn unwrapped(command: &[String]) -> &[String] {
 /// What that shell prints after the command.
 pub(super) fn mark(command: &[String], status: i32) -> Vec<u8> {
     match command {
-        [shell, flag, line, mark, _, ..] if shell == "/bin/sh" && flag == "-c" && line.contains("printf") => {
+        [shell, flag, line, mark, _, ..] if shell == "sh" && flag == "-c" && line.contains("printf") => {
             format!("\n{mark} {status}\n").into_bytes()
         }
         _ => Vec::new(),
