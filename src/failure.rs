@@ -185,7 +185,9 @@ impl From<cistern_mover::Error> for Failure {
             Error::Empty { .. } => (Exit::Stream, Some("--allow-empty stores it all the same")),
             Error::Incomplete { .. } => (
                 Exit::Stream,
-                Some("look at the dump program's own messages; --accept-partial stores it, marked as truncated"),
+                Some(
+                    "look at the dump program's own messages; --accept-partial stores it, marked as truncated",
+                ),
             ),
             Error::Stream { .. } => (Exit::Stream, None),
             Error::NotFound { .. } => (Exit::NotFound, None),

@@ -10,8 +10,8 @@ mod order;
 mod process;
 mod render;
 mod run;
-mod shelf;
 mod schema;
+mod shelf;
 mod validate;
 
 use crate::door;
