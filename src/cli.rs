@@ -105,20 +105,13 @@ fn after_help() -> String {
 }
 
 /// Parses the arguments, runs the command, reports how it ended.
-pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(argv) {
+pub fn main(argv: Vec<OsString>) -> ExitCode {
+    let cli = match door::understand::<Cli>(argv) {
         Ok(cli) => cli,
-        // Help and version are "errors" too, with exit code 0; a closed pipe does not matter to either.
-        Err(e) => {
-            let _ = e.print();
-            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
-        }
+        Err(code) => return code,
     };
     let json = cli.globals.json;
-    match door::run(dispatch(cli)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(json),
-    }
+    door::leave(door::run(dispatch(cli)), json)
 }
 
 async fn dispatch(cli: Cli) -> Result<(), Failure> {

@@ -31,6 +31,23 @@ fn named(program: &OsStr) -> Option<Enter> {
     DOORS.iter().find(|(door, _)| name == *door).map(|(_, enter)| *enter)
 }
 
+/// Understands the arguments, or says why not and how to leave.
+pub fn understand<Door: clap::Parser>(argv: Vec<OsString>) -> Result<Door, ExitCode> {
+    Door::try_parse_from(argv).map_err(|e| {
+        // Help and version are "errors" too, with exit code 0; a closed pipe does not matter to either.
+        let _ = e.print();
+        ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2))
+    })
+}
+
+/// Tells how the work ended.
+pub fn leave(outcome: Result<(), Failure>, json: bool) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(json),
+    }
+}
+
 /// Runs the work of a command until it ends or a signal ends it.
 pub fn run(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     run_then(work, async {})

@@ -7,6 +7,7 @@ mod input;
 mod lint;
 mod local;
 mod order;
+mod parent;
 mod process;
 mod render;
 mod run;
@@ -65,19 +66,12 @@ enum Command {
 
 /// Parses the arguments, runs the command, reports how it ended.
 pub fn main(argv: Vec<OsString>) -> ExitCode {
-    let kanctl = match Kanctl::try_parse_from(argv) {
+    let kanctl = match door::understand::<Kanctl>(argv) {
         Ok(kanctl) => kanctl,
-        // Help and version are "errors" too, with exit code 0; a closed pipe does not matter to either.
-        Err(e) => {
-            let _ = e.print();
-            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
-        }
+        Err(code) => return code,
     };
     let json = kanctl.globals.verbose;
-    match door::run(dispatch(kanctl)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(json),
-    }
+    door::leave(door::run(dispatch(kanctl)), json)
 }
 
 async fn dispatch(kanctl: Kanctl) -> Result<(), Failure> {

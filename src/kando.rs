@@ -8,6 +8,7 @@ mod output;
 mod place;
 mod stream;
 
+use crate::door;
 use crate::failure::EXIT_CODES;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -22,7 +23,7 @@ const VERSION: &str = concat!(
 
 /// Move streams to and from the location of a Kanister profile.
 #[derive(Parser)]
-#[command(name = "kando", version = VERSION, about, after_help = EXIT_CODES, max_term_width = 110)]
+#[command(name = "kando", version = VERSION, after_help = EXIT_CODES, max_term_width = 110)]
 struct Kando {
     /// How much is said on standard error
     #[arg(long, short, global = true, value_name = "LEVEL", default_value = "warning", ignore_case = true)]
@@ -63,13 +64,9 @@ enum Command {
 
 /// Parses the arguments, runs the command, reports how it ended.
 pub fn main(argv: Vec<OsString>) -> ExitCode {
-    let kando = match Kando::try_parse_from(argv) {
+    let kando = match door::understand::<Kando>(argv) {
         Ok(kando) => kando,
-        // Help and version are "errors" too, with exit code 0; a closed pipe does not matter to either.
-        Err(e) => {
-            let _ = e.print();
-            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
-        }
+        Err(code) => return code,
     };
     let verbosity = kando.verbosity;
     let outcome = match kando.command {
@@ -79,8 +76,5 @@ pub fn main(argv: Vec<OsString>) -> ExitCode {
         Command::Stream(command) => stream::run(command, verbosity),
         Command::Version => crate::show::line(&format!("kando {VERSION}")),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(false),
-    }
+    door::leave(outcome, false)
 }

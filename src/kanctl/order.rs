@@ -2,13 +2,14 @@
 //! and the world it sees.
 
 use super::input::Input;
+use super::parent;
 use super::shelf::{self, Shelf, reference};
 use crate::failure::Failure;
 use cistern_action::machine::{Found, Need};
 use cistern_action::params::{Material, ResolvedProfile, Workload, WorkloadKind};
 use cistern_action::profile;
 use cistern_api::{
-    ActionSet, ActionSetSpec, ActionSpec, Artifact, Blueprint, ObjectReference, Profile, State, yaml,
+    ActionSet, ActionSetSpec, ActionSpec, Artifact, Blueprint, ObjectReference, Profile, yaml,
 };
 use clap::Args;
 use serde_json::Value as Json;
@@ -93,7 +94,7 @@ impl Order {
             None => None,
         };
         let mut actions = match &args.from {
-            Some(path) => inherit(path)?,
+            Some(path) => parent::actions(&parent::read(path)?).collect(),
             None => vec![ActionSpec { artifacts: artifacts(args)?, ..ActionSpec::default() }],
         };
         for action in &mut actions {
@@ -219,29 +220,6 @@ fn profile_reference(path: &Path, objects: &[Json]) -> Result<ObjectReference, F
     })?;
     let reference = reference(profile);
     Ok(ObjectReference::named(&reference.namespace, &reference.name))
-}
-
-/// The actions of a finished ActionSet, as they would be ordered again.
-fn inherit(path: &Path) -> Result<Vec<ActionSpec>, Failure> {
-    let input = Input::read(path)?;
-    let parent: ActionSet = input.decode()?;
-    let status = parent.status.filter(|status| status.state == State::Complete);
-    let status = status.ok_or_else(|| {
-        Failure::usage(format!("{}: this ActionSet is not complete: it left nothing", input.name))
-    })?;
-    let spec = parent.spec.unwrap_or_default().actions;
-    let child = |(done, ordered): (cistern_api::ActionStatus, ActionSpec)| ActionSpec {
-        object: done.object,
-        blueprint: done.blueprint,
-        artifacts: done.artifacts,
-        // As upstream: the child's pods are its own affair.
-        pod_override: None,
-        preferred_version: String::new(),
-        pod_labels: BTreeMap::new(),
-        pod_annotations: BTreeMap::new(),
-        ..ordered
-    };
-    Ok(status.actions.into_iter().zip(spec).map(child).collect())
 }
 
 fn artifacts(args: &OrderArgs) -> Result<BTreeMap<String, Artifact>, Failure> {

@@ -6,6 +6,9 @@
 mod support;
 
 #[allow(dead_code, reason = "the tests of databases use all of it")]
+#[path = "../databases/etcd_server.rs"]
+mod etcd_server;
+#[allow(dead_code, reason = "the tests of databases use all of it")]
 #[path = "../databases/mysql_server.rs"]
 mod mysql_server;
 #[allow(dead_code, reason = "the tests of databases use all of it")]

@@ -5,6 +5,7 @@
 
 mod broken;
 mod etcd;
+mod etcd_server;
 mod mariadb;
 mod mysql_server;
 mod nights;

@@ -38,6 +38,11 @@ impl Packer {
         record: Bytes,
         key: Option<&(SessionId, [u8; 80])>,
     ) -> Option<Pack> {
+        assert_ne!(
+            binding.base,
+            Some(binding.id),
+            "a delta of itself can never be read, nor its pack's directory"
+        );
         let full = self.open.is_full_for(record.len()).then(|| self.close(false));
         self.open.add(binding, record, key);
         full

@@ -91,8 +91,8 @@ impl Bases {
     }
 
     /// Like [`Bases::choose`] for a finder filled by [`Bases::add_list`]: ages count up to `sequence`.
-    pub(crate) fn choose_at(&self, sketch: &Sketch, sequence: u64) -> Option<BaseChoice> {
-        let choice = self.choose(sketch)?;
+    pub(crate) fn choose_at(&self, chunk: &ChunkId, sketch: &Sketch, sequence: u64) -> Option<BaseChoice> {
+        let choice = self.choose(chunk, sketch)?;
         let age = sequence.saturating_sub(choice.age.into()).clamp(1, 1000) as u32;
         Some(BaseChoice { age, ..choice })
     }
@@ -117,8 +117,9 @@ impl Bases {
         self.candidates.is_empty()
     }
 
-    /// The candidate that shares most features with a chunk; the newest among equals.
-    pub(crate) fn choose(&self, sketch: &Sketch) -> Option<BaseChoice> {
+    /// The candidate that shares most features with a chunk, and is not the chunk itself; the newest among
+    /// equals.
+    pub(crate) fn choose(&self, chunk: &ChunkId, sketch: &Sketch) -> Option<BaseChoice> {
         let mut votes: Vec<(u32, u32)> = Vec::with_capacity(16);
         for feature in sketch.0.iter().filter(|f| **f != 0) {
             let chunks = self.by_feature.get(feature).filter(|c| c.len() < CHUNKS_PER_FEATURE_MAX);
@@ -130,7 +131,10 @@ impl Bases {
             }
         }
         votes.sort_unstable_by_key(|&(number, count)| (std::cmp::Reverse(count), number));
-        votes.into_iter().find_map(|(number, _)| self.usable(number as usize))
+        // Pushes that ran side by side may both have stored it whole.
+        let mut others =
+            votes.into_iter().filter(|(number, _)| self.candidates[*number as usize].id != *chunk);
+        others.find_map(|(number, _)| self.usable(number as usize))
     }
 
     /// The candidate if it is still stored, stored whole (a base is never a delta), and readable.

@@ -126,7 +126,7 @@ impl Encoder {
             _ => None,
         };
         let base = match (&sketch, &self.shared.bases) {
-            (Some(sketch), Some(bases)) => bases.choose(sketch),
+            (Some(sketch), Some(bases)) => bases.choose(&id, sketch),
             _ => None,
         };
         Named { raw, id, new, sketch, base }

@@ -173,7 +173,7 @@ impl Repository {
                 watch.count(Counter::Chunks, 1);
                 let pair = Pair { chunk, sketch, sequence };
                 let whole = chunks.index().find(&chunk).is_some_and(|l| l.codec != Codec::Delta);
-                if !whole || !live.contains(&chunk.short()) {
+                if !whole || !live.contains(&chunk.short()) || !rewritten.looked_at.insert(chunk.short()) {
                     continue;
                 }
                 report.looked_at += 1;
@@ -208,7 +208,7 @@ impl Repository {
         chunks: &Arc<Chunks>,
         squeezer: &mut Squeezer,
     ) -> Result<Option<crate::encode::DeltaRecord>> {
-        let Some(choice) = bases.choose_at(&pair.sketch, pair.sequence) else { return Ok(None) };
+        let Some(choice) = bases.choose_at(&pair.chunk, &pair.sketch, pair.sequence) else { return Ok(None) };
         let Some(location) = chunks.index().find(&pair.chunk) else { return Ok(None) };
         let Some(key) = location.key.map(|k| *chunks.index().data_key(k)) else { return Ok(None) };
         // What cannot be read is for verify to tell; it stays as it is.
@@ -255,6 +255,9 @@ impl Repository {
 struct Rewritten {
     became: HashMap<[u8; 16], ()>,
     bases: ShortIds,
+    /// Chunks that were decided on. Pushes that ran side by side, of one name or of several, may all have
+    /// stored a chunk and sketched it: the second time it must not become what others were made from.
+    looked_at: ShortIds,
 }
 
 /// A pack goes when this share of its records became deltas, in percent; the rest is copied. Small,
@@ -265,7 +268,7 @@ impl Rewritten {
     /// Bases of deltas that exist already must stay whole.
     fn new(view: &View) -> Rewritten {
         let bases = view.index.records().filter_map(|(_, l)| l.base.map(|b| b.short())).collect();
-        Rewritten { became: HashMap::new(), bases }
+        Rewritten { became: HashMap::new(), bases, looked_at: ShortIds::new() }
     }
 
     fn is_base(&self, chunk: &ChunkId) -> bool {

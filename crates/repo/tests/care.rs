@@ -229,3 +229,26 @@ async fn a_machine_that_keeps_its_session_keys_makes_deltas_without_reading_righ
     }
     assert!(verify(&owner, 4).await.findings.is_empty());
 }
+
+#[tokio::test]
+async fn a_chunk_that_two_pushes_stored_at_once_is_no_delta_of_itself() {
+    let mem = Arc::new(MemStore::new());
+    let owner = repository(mem.clone(), 0).await;
+    let first = rows(1, 40_000);
+    let pushes = [begin(&owner, "db").await, begin(&owner, "db").await];
+    for push in pushes {
+        let ingested = push.ingest(source(&first), Arc::new(Silent)).await.unwrap();
+        ingested.commit(Facts::default()).await.unwrap();
+    }
+    let prune = PruneOptions { grace: Duration::ZERO, ..PruneOptions::default() };
+    let options = OptimizeOptions { name: None, prune };
+    for _ in 0..2 {
+        let report = owner.optimize(&options, Arc::new(Silent)).await.unwrap();
+        assert_eq!(report.deltas, 0, "there is nothing older to compare with");
+        owner.prune(&options.prune, Arc::new(Silent)).await.unwrap();
+    }
+    for info in owner.snapshots().await.unwrap() {
+        assert!(pull(&owner, &info.id.to_string()).await == first);
+    }
+    assert!(verify(&owner, 4).await.findings.is_empty());
+}

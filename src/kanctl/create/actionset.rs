@@ -1,12 +1,11 @@
 //! `kanctl create actionset`: an order made from flags, or from the ActionSet it follows.
 
-use super::super::input::Input;
-use super::super::{Globals, cluster};
+use super::super::{Globals, cluster, parent};
 use super::targets::Targets;
 use super::{How, pairs, printed, suffix};
 use crate::failure::Failure;
 use crate::show;
-use cistern_api::{ActionSet, ActionSetSpec, ActionSpec, ObjectReference, State};
+use cistern_api::{ActionSet, ActionSetSpec, ActionSpec, ObjectReference};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -58,7 +57,7 @@ pub struct Args {
 
 /// Makes the ActionSet and prints it.
 pub fn run(args: &Args, how: How, globals: &Globals) -> Result<(), Failure> {
-    let parent = parent(args)?;
+    let parent = followed(args)?;
     let said = Said::of(args, globals)?;
     let actions = match &parent {
         Some(parent) => following(parent, &said)?,
@@ -115,7 +114,7 @@ impl Said {
     }
 }
 
-fn parent(args: &Args) -> Result<Option<ActionSet>, Failure> {
+fn followed(args: &Args) -> Result<Option<ActionSet>, Failure> {
     if let Some(name) = &args.from {
         let instead = format!(
             "hand it in: kubectl get actionset {name} -o yaml | kanctl create actionset --from-file - …"
@@ -123,20 +122,7 @@ fn parent(args: &Args) -> Result<Option<ActionSet>, Failure> {
         return Err(cluster::cannot_look_up("ActionSet", name, &instead));
     }
     let Some(path) = &args.from_file else { return Ok(None) };
-    let parent: ActionSet = Input::read(path)?.decode()?;
-    let name = parent.metadata.name.clone().unwrap_or_default();
-    let cannot = |why: String| Failure::usage(format!("cannot follow the ActionSet `{name}`: {why}"));
-    let state = parent.status.as_ref().map(|status| status.state).unwrap_or_default();
-    if state != State::Complete {
-        let word = if state == State::Unset { "without a status" } else { state.as_str() };
-        return Err(cannot(format!("it is {word}, and only what a complete one left can be used")));
-    }
-    let done = parent.status.as_ref().map_or(0, |status| status.actions.len());
-    let ordered = parent.spec.as_ref().map_or(0, |spec| spec.actions.len());
-    if done != ordered {
-        return Err(cannot(format!("its spec holds {ordered} actions, its status {done}")));
-    }
-    Ok(Some(parent))
+    parent::read(path).map(Some)
 }
 
 /// One action per object, all alike.
@@ -167,24 +153,20 @@ fn fresh(said: &Said) -> Result<Vec<ActionSpec>, Failure> {
 
 /// The actions of the parent with what they left, changed by what the flags say.
 fn following(parent: &ActionSet, said: &Said) -> Result<Vec<ActionSpec>, Failure> {
-    let ordered = parent.spec.iter().flat_map(|spec| &spec.actions);
-    let done = parent.status.iter().flat_map(|status| &status.actions);
     let mut actions = Vec::new();
-    for (ordered, done) in ordered.zip(done) {
-        let mut options = ordered.options.clone();
+    for again in parent::actions(parent) {
+        let mut options = again.options.clone();
         options.extend(said.options.clone());
         let action = ActionSpec {
-            name: said.action.clone().unwrap_or_else(|| ordered.name.clone()),
-            blueprint: said.blueprint.clone().unwrap_or_else(|| done.blueprint.clone()),
-            object: done.object.clone(),
-            artifacts: done.artifacts.clone(),
-            config_maps: given(&said.config_maps, &ordered.config_maps),
-            secrets: given(&said.secrets, &ordered.secrets),
-            profile: said.profile.clone().or_else(|| ordered.profile.clone()),
+            name: said.action.clone().unwrap_or_else(|| again.name.clone()),
+            blueprint: said.blueprint.clone().unwrap_or_else(|| again.blueprint.clone()),
+            config_maps: given(&said.config_maps, &again.config_maps),
+            secrets: given(&said.secrets, &again.secrets),
+            profile: said.profile.clone().or_else(|| again.profile.clone()),
             options,
             pod_labels: said.pod_labels.clone(),
             pod_annotations: said.pod_annotations.clone(),
-            ..ActionSpec::default()
+            ..again
         };
         if said.objects.is_empty() {
             actions.push(action);
