@@ -250,7 +250,7 @@ fn a_parent_that_is_not_complete_leaves_nothing() {
     laptop.home.write("parent.yaml", std::str::from_utf8(&ran.out).unwrap());
     let ran = laptop.run("one.yaml", &["--from", "parent.yaml"]);
     assert_eq!(ran.code, Some(2));
-    assert!(ran.err.contains("not complete"), "{}", ran.err);
+    assert!(ran.err.contains("it is failed, and only what a complete one left"), "{}", ran.err);
 }
 
 #[test]
