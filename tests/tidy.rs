@@ -18,7 +18,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("functions", &["action", "api", "template"]),
     ("controller", &["action", "api", "functions"]),
     ("sim", &["api", "functions", "store"]),
-    ("cistern", &["action", "api", "format", "mover", "repo", "store", "stream"]),
+    (
+        "cistern",
+        &["action", "api", "controller", "format", "functions", "mover", "repo", "store", "stream"],
+    ),
 ];
 
 /// Words that must not stand in a crate's production code.
