@@ -8,6 +8,7 @@
 //! | `objects.rs` | the only writer of ActionSets |
 //! | `surroundings.rs` | what an action needs to know of the cluster |
 //! | `leftovers.rs` | pods whose outcome has been recorded |
+//! | `webhook.rs` | which blueprints are let in |
 //!
 //! # Guarantees
 //! * Each phase runs once. It is claimed in the status before it starts; what it does is found again by names
@@ -29,6 +30,7 @@ mod objects;
 mod order;
 mod reconcile;
 mod surroundings;
+pub mod webhook;
 
 pub use reconcile::{Controller, Place};
 
