@@ -102,7 +102,7 @@ async fn exec(
         end.extend_from_slice(bytes);
         end.drain(..end.len().saturating_sub(END_BYTES));
     };
-    let exit = cluster.exec(&inside, &wrapped, &mut sink).await;
+    let exit = cluster.exec(&inside, &wrapped, &[], &mut sink).await;
     let mut heard = listener.finish();
     heard.tail.retain(|line| !line.starts_with(MARK));
     let exit = exit.map_err(|refusal| format!("in {}/{}: {refusal}", inside.namespace, inside.pod))?;

@@ -36,10 +36,14 @@ pub trait Cluster: Send + Sync + 'static {
     async fn follow_log(&self, of: &Inside<'_>, sink: Sink<'_>) -> Result<(), Refusal>;
     /// Runs a command and hands on its standard output. `None` is a connection that was cut: how the command
     /// ended is not known.
+    ///
+    /// `input` is written to its standard input, which may stay open after that (API servers up to 1.29
+    /// cannot close it): a command must know how much there is to read. Empty is no standard input.
     async fn exec(
         &self,
         of: &Inside<'_>,
         command: &[String],
+        input: &[u8],
         sink: Sink<'_>,
     ) -> Result<Option<Exit>, Refusal>;
 }

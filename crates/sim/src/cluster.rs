@@ -66,6 +66,7 @@ struct State {
     plots: Vec<Plot>,
     pods: BTreeMap<(String, String), pods::Life>,
     asked: Vec<String>,
+    inputs: Vec<String>,
     began: BTreeMap<String, usize>,
     writes: usize,
     fate: Option<Fate>,
@@ -98,6 +99,11 @@ impl PaperCluster {
     /// What was asked for in writing, in order: `create pods app/x`.
     pub fn asked(&self) -> Vec<String> {
         self.state().asked.clone()
+    }
+
+    /// What was written to the standard input of each command, in order.
+    pub fn inputs(&self) -> Vec<String> {
+        self.state().inputs.clone()
     }
 
     /// How often commands with each word of a plot began.
@@ -282,6 +288,7 @@ impl Cluster for PaperCluster {
         &self,
         of: &Inside<'_>,
         command: &[String],
+        input: &[u8],
         sink: Sink<'_>,
     ) -> Result<Option<Exit>, Refusal> {
         let text = command.join(" ");
@@ -289,6 +296,7 @@ impl Cluster for PaperCluster {
         let plot = self
             .write(said, |state| {
                 state.count(&text);
+                state.inputs.push(String::from_utf8_lossy(input).into_owned());
                 Ok(state.plot(&text))
             })
             .await?;
