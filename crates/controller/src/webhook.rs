@@ -78,7 +78,8 @@ fn changes_content(request: &Json) -> bool {
 
 fn refusal(errors: &[&Complaint]) -> String {
     let problems = if errors.len() == 1 { "1 error".to_owned() } else { format!("{} errors", errors.len()) };
-    let mut message = format!("the blueprint has {problems}; `kanctl lint -f FILE` shows them with their lines");
+    let mut message =
+        format!("the blueprint has {problems}; `kanctl lint -f FILE` shows them with their lines");
     for error in errors.iter().take(LISTED_MAX) {
         message.push_str("\n  ");
         message.push_str(&sentence(error, COMPLAINT_BYTES_MAX));
