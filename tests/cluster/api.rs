@@ -1,0 +1,103 @@
+//! What the API server does with Kanister's resources: definitions, versions, finalizers, stray fields.
+
+use crate::world::{apply_definitions, definitions, json_of, kanister, object, until, world};
+use kube::ResourceExt as _;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use serde_json::{Value as Json, json};
+
+fn action_set(name: &str) -> Json {
+    json!({
+        "apiVersion": "cr.kanister.io/v1alpha1",
+        "kind": "ActionSet",
+        "metadata": { "name": name },
+        "spec": { "actions": [{
+            "name": "backup", "blueprint": "time-log",
+            "object": { "kind": "Namespace", "name": "app" },
+            "options": { "depth": "3" },
+            "podOverride": { "containers": [{ "name": "container", "imagePullPolicy": "Always" }] },
+        }] },
+    })
+}
+
+fn code(refusal: kube::Error) -> u16 {
+    match refusal {
+        kube::Error::Api(status) => status.code,
+        other => panic!("no answer of the API server: {other}"),
+    }
+}
+
+#[test]
+fn definitions_are_served_and_applying_them_again_changes_nothing() {
+    let Some(world) = world() else { return };
+    world.play(async {
+        let api = kube::Api::all(world.client.clone());
+        let versions = async |_: &str| {
+            let mut found = Vec::new();
+            for definition in definitions() {
+                let read: k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition =
+                    api.get(&definition.name_any()).await.unwrap();
+                found.push((definition.name_any(), read.metadata.generation));
+            }
+            found
+        };
+        let before = versions("before").await;
+        assert_eq!(before.len(), 3);
+        apply_definitions(&world.client).await;
+        assert_eq!(before, versions("after").await);
+    });
+}
+
+#[test]
+fn an_action_set_comes_back_as_it_was_sent() {
+    let Some(world) = world() else { return };
+    world.play(async {
+        let namespace = world.namespace("whole").await;
+        let api = kanister(&world.client, "ActionSet", &namespace);
+        let sent = action_set("one");
+        api.create(&PostParams::default(), &object(sent.clone())).await.unwrap();
+        let read = json_of(&api.get("one").await.unwrap());
+        assert_eq!(read["spec"], sent["spec"], "nothing is pruned and nothing is added");
+        // The status is no subresource: whoever writes the object writes it.
+        let status = json!({ "status": { "state": "running", "error": { "message": "" }, "stray": 1 } });
+        api.patch("one", &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
+        let read = json_of(&api.get("one").await.unwrap());
+        assert_eq!(read["status"]["state"], "running");
+        assert_eq!(read["status"]["stray"], Json::Null, "a field that the definition does not know is pruned");
+    });
+}
+
+#[test]
+fn a_write_over_a_newer_version_is_refused() {
+    let Some(world) = world() else { return };
+    world.play(async {
+        let namespace = world.namespace("conflict").await;
+        let api = kanister(&world.client, "ActionSet", &namespace);
+        let old = api.create(&PostParams::default(), &object(action_set("one"))).await.unwrap();
+        let label = json!({ "metadata": { "labels": { "who": "somebody else" } } });
+        api.patch("one", &PatchParams::default(), &Patch::Merge(&label)).await.unwrap();
+        let refused = api.replace("one", &PostParams::default(), &old).await.unwrap_err();
+        assert_eq!(code(refused), 409);
+        let exists = api.create(&PostParams::default(), &object(action_set("one"))).await.unwrap_err();
+        assert_eq!(code(exists), 409);
+        let new = api.get("one").await.unwrap();
+        api.replace("one", &PostParams::default(), &new).await.unwrap();
+    });
+}
+
+#[test]
+fn a_finalizer_keeps_an_action_set_that_is_deleted() {
+    let Some(world) = world() else { return };
+    world.play(async {
+        let namespace = world.namespace("finalizer").await;
+        let api = kanister(&world.client, "ActionSet", &namespace);
+        let mut sent = action_set("one");
+        sent["metadata"]["finalizers"] = json!(["cistern.dev/test"]);
+        api.create(&PostParams::default(), &object(sent)).await.unwrap();
+        api.delete("one", &DeleteParams::default()).await.unwrap();
+        let held = api.get("one").await.unwrap();
+        assert!(held.metadata.deletion_timestamp.is_some());
+        let none = json!({ "metadata": { "finalizers": [] } });
+        api.patch("one", &PatchParams::default(), &Patch::Merge(&none)).await.unwrap();
+        until("the ActionSet is gone", async || api.get_opt("one").await.unwrap().is_none().then_some(())).await;
+    });
+}

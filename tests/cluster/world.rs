@@ -1,0 +1,131 @@
+//! The cluster that all tests of this program share, and a namespace for each.
+
+use crate::plane::Plane;
+use crate::support::variable_of;
+use cistern_api::{resource, yaml};
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::GroupVersionKind;
+use kube::{Api, Client, Config, ResourceExt as _};
+use serde_json::{Value as Json, json};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+/// Longer than anything takes that a test waits for, on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+/// How often is looked whether it came true.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// A cluster to test with.
+pub struct World {
+    /// Runs whatever tests wait for; clients live as long as it does.
+    pub runtime: Runtime,
+    /// May do everything.
+    pub client: Client,
+    /// What the client was made from.
+    pub kubeconfig: PathBuf,
+    /// The servers, where they are ours: only then they may be killed.
+    pub plane: Option<Plane>,
+}
+
+/// The cluster; `None` where there cannot be one, which is said.
+pub fn world() -> Option<&'static World> {
+    static WORLD: OnceLock<Option<World>> = OnceLock::new();
+    WORLD.get_or_init(World::new).as_ref()
+}
+
+impl World {
+    fn new() -> Option<World> {
+        // The same provider as the program's own.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (kubeconfig, plane) = match variable_of("CISTERN_TEST_KUBECONFIG") {
+            Some(path) => (PathBuf::from(path), None),
+            None => {
+                let plane = Plane::start()?;
+                (plane.kubeconfig(), Some(plane))
+            }
+        };
+        let runtime = Runtime::new().unwrap();
+        let client = runtime.block_on(client(&kubeconfig));
+        runtime.block_on(apply_definitions(&client));
+        Some(World { runtime, client, kubeconfig, plane })
+    }
+
+    /// Runs a test's story.
+    pub fn play<T>(&self, story: impl Future<Output = T>) -> T {
+        self.runtime.block_on(story)
+    }
+
+    /// A namespace that nobody else uses.
+    pub async fn namespace(&self, wanted: &str) -> String {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let object = json!({ "metadata": { "generateName": format!("cistern-{wanted}-") } });
+        let object = serde_json::from_value(object).unwrap();
+        namespaces.create(&PostParams::default(), &object).await.unwrap().name_any()
+    }
+}
+
+/// A client of whoever the file describes.
+pub async fn client(kubeconfig: &Path) -> Client {
+    let file = Kubeconfig::read_from(kubeconfig).unwrap();
+    let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap();
+    Client::try_from(config).unwrap()
+}
+
+/// Waits for something to come true on the cluster.
+pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let waited = tokio::time::timeout(PATIENCE, async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    });
+    waited.await.unwrap_or_else(|_| panic!("waited in vain: {what}"))
+}
+
+/// The definitions as an operator would apply them, from the files of `deploy/crds`.
+pub fn definitions() -> Vec<CustomResourceDefinition> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/crds");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    files.sort();
+    let texts = files.iter().map(|file| std::fs::read_to_string(file).unwrap());
+    let documents = texts.flat_map(|text| yaml::parse(&text).unwrap());
+    documents.map(|document| document.decode().unwrap()).collect()
+}
+
+/// Server-side apply of every definition, and the wait until they are served.
+pub async fn apply_definitions(client: &Client) {
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    for definition in definitions() {
+        let name = definition.name_any();
+        let params = PatchParams::apply("cistern-tests").force();
+        api.patch(&name, &params, &Patch::Apply(&definition)).await.unwrap();
+        until(&format!("{name} is established"), async || {
+            let conditions = api.get(&name).await.ok()?.status?.conditions?;
+            conditions.iter().any(|c| c.type_ == "Established" && c.status == "True").then_some(())
+        })
+        .await;
+    }
+}
+
+/// Objects of one of Kanister's kinds in a namespace.
+pub fn kanister(client: &Client, kind: &str, namespace: &str) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk(resource::GROUP, resource::VERSION, kind);
+    Api::namespaced_with(client.clone(), namespace, &ApiResource::from_gvk(&kind))
+}
+
+/// An object as it is sent.
+pub fn object(value: Json) -> DynamicObject {
+    serde_json::from_value(value).unwrap()
+}
+
+/// An object as it came.
+pub fn json_of(object: &DynamicObject) -> Json {
+    serde_json::to_value(object).unwrap()
+}
