@@ -1,0 +1,112 @@
+{{/* What the controller may do, as rules of a Role or a ClusterRole. Each says what for. */}}
+
+{{/* In namespaces whose ActionSets are carried out. */}}
+{{- define "cistern.ordersRules" -}}
+# ActionSets are carried out, their status is written into them, and they go when their time is over.
+- apiGroups: [cr.kanister.io]
+  resources: [actionsets]
+  verbs: [get, list, watch, create, update, patch, delete]
+- apiGroups: [cr.kanister.io]
+  resources: [blueprints, profiles]
+  verbs: [get, list, watch]
+# Schedules and repositories say how they are in their status.
+- apiGroups: [cistern.dev]
+  resources: [backupschedules, repositories, blueprintbindings]
+  verbs: [get, list, watch, update, patch]
+- apiGroups: [cistern.dev]
+  resources: [backupschedules/status, repositories/status]
+  verbs: [get, update, patch]
+# What happens to an ActionSet is told as Events.
+- apiGroups: [""]
+  resources: [events]
+  verbs: [get, create, update, patch]
+# Prunes and verifications of repositories.
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, delete, patch]
+{{- end }}
+
+{{/* Wherever functions act. */}}
+{{- define "cistern.workRules" -}}
+# Pods of functions: made, listened to, and freed of their finalizer when their outcome is recorded.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [pods/log]
+  verbs: [get]
+# Read for templates and profiles. Made for pods: credentials reach them as files.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, create, update, patch, delete]
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get]
+# The objects of ActionSets, and what Wait waits for.
+- apiGroups: [apps]
+  resources: [deployments, statefulsets]
+  verbs: [get, list]
+- apiGroups: [apps.openshift.io]
+  resources: [deploymentconfigs]
+  verbs: [get, list]
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get, list]
+{{- with .Values.rbac.functions }}
+{{- if .exec }}
+# Commands in containers. Over a WebSocket the verb is get, since 1.35 it is create.
+- apiGroups: [""]
+  resources: [pods/exec]
+  verbs: [get, create]
+{{- end }}
+{{- if .scale }}
+- apiGroups: [apps]
+  resources: [deployments, statefulsets]
+  verbs: [patch]
+- apiGroups: [apps.openshift.io]
+  resources: [deploymentconfigs]
+  verbs: [patch]
+{{- end }}
+{{- if or .volumes .snapshots }}
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [create, patch, delete]
+{{- end }}
+{{- if .snapshots }}
+- apiGroups: [snapshot.storage.k8s.io]
+  resources: [volumesnapshots]
+  verbs: [get, list, create, patch, delete]
+{{- end }}
+{{- end }}
+{{- with .Values.rbac.extraRules }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* On what has no namespace. */}}
+{{- define "cistern.clusterRules" -}}
+{{- if eq .Values.scope "cluster" }}
+# Namespaces can be the objects of ActionSets.
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get, list]
+{{- end }}
+{{- if .Values.rbac.functions.snapshots }}
+- apiGroups: [snapshot.storage.k8s.io]
+  resources: [volumesnapshotcontents]
+  verbs: [get, list, create, patch, delete]
+- apiGroups: [snapshot.storage.k8s.io]
+  resources: [volumesnapshotclasses]
+  verbs: [get, list]
+{{- end }}
+{{- if and .Values.webhook.enabled (eq .Values.webhook.certificate.from "controller") }}
+# Its own webhook is told the authority of its certificate.
+- apiGroups: [admissionregistration.k8s.io]
+  resources: [validatingwebhookconfigurations]
+  resourceNames: [{{ include "cistern.clusterName" . }}]
+  verbs: [get, patch]
+{{- end }}
+{{- with .Values.rbac.extraClusterRules }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
