@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("format", &[]),
+    ("kanx", &[]),
     ("store", &[]),
     ("stream", &[]),
     ("template", &[]),
@@ -20,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sim", &["api", "functions", "store"]),
     (
         "cistern",
-        &["action", "api", "controller", "format", "functions", "mover", "repo", "store", "stream"],
+        &["action", "api", "controller", "format", "kanx", "functions", "mover", "repo", "store", "stream"],
     ),
 ];
 
@@ -49,6 +50,7 @@ const ABSENT: &[(&str, &[&str])] = &[
         "stream",
         &["async ", "std::fs", "std::net", "tokio", "SystemTime", "std::thread", "std::env", "println!"],
     ),
+    ("kanx", &[".unwrap()", "std::env", "println!", "SystemTime", "std::time::Instant", "std::thread"]),
     ("store", &["std::env::", "println!", "cistern_format"]),
     (
         "action",
