@@ -6,6 +6,7 @@
 
 pub mod catalog;
 pub mod check;
+pub mod follow;
 pub mod machine;
 pub mod outputs;
 pub mod params;

@@ -1,6 +1,6 @@
-//! Definitions of the three resources for a cluster, made from the types.
+//! Definitions of the resources for a cluster, made from the types: Kanister's three, and ours.
 
-use crate::{ActionSet, Blueprint, Profile};
+use crate::{ActionSet, BackupSchedule, Blueprint, BlueprintBinding, Profile};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::core::schema::{OptionalEnum, StructuralSchemaRewriter};
 use schemars::generate::SchemaSettings;
@@ -8,12 +8,14 @@ use schemars::transform::{AddNullable, Transform, transform_subschemas};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
-/// The three definitions, in the order of their names.
-pub fn definitions() -> [CustomResourceDefinition; 3] {
+/// Kanister's three definitions in the order of their names, then ours.
+pub fn definitions() -> [CustomResourceDefinition; 5] {
     [
-        definition::<ActionSet>(progress_columns()),
-        definition::<Blueprint>(json!([])),
-        definition::<Profile>(json!([])),
+        definition::<ActionSet>(progress_columns(), kanister_s),
+        definition::<Blueprint>(json!([]), kanister_s),
+        definition::<Profile>(json!([]), kanister_s),
+        definition::<BackupSchedule>(schedule_columns(), ours),
+        definition::<BlueprintBinding>(binding_columns(), ours),
     ]
 }
 
@@ -22,12 +24,15 @@ pub(crate) fn free_form(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "nullable": true, "x-kubernetes-preserve-unknown-fields": true })
 }
 
-fn definition<R: k8s_openapi::Resource + JsonSchema>(columns: Value) -> CustomResourceDefinition {
+fn definition<R: k8s_openapi::Resource + JsonSchema>(
+    columns: Value,
+    style: fn(SchemaSettings) -> SchemaSettings,
+) -> CustomResourceDefinition {
     let mut version = json!({
         "name": R::VERSION,
         "served": true,
         "storage": true,
-        "schema": { "openAPIV3Schema": schema::<R>() },
+        "schema": { "openAPIV3Schema": schema::<R>(style) },
     });
     if columns.as_array().is_some_and(|c| !c.is_empty()) {
         version["additionalPrinterColumns"] = columns;
@@ -50,18 +55,26 @@ fn definition<R: k8s_openapi::Resource + JsonSchema>(columns: Value) -> CustomRe
     .expect("a definition put together from constants has the shape of one")
 }
 
-fn schema<R: JsonSchema>() -> Value {
+/// Nothing is refused or filled in by the API server.
+fn kanister_s(settings: SchemaSettings) -> SchemaSettings {
+    settings.with_transform(Without(&["required", "default", "enum", "title"]))
+}
+
+/// What cannot be meant is refused by the API server. What is left out stays so: the types know what it means.
+fn ours(settings: SchemaSettings) -> SchemaSettings {
+    settings.with_transform(Without(&["default", "title"]))
+}
+
+fn schema<R: JsonSchema>(style: fn(SchemaSettings) -> SchemaSettings) -> Value {
     let settings = SchemaSettings::openapi3().with(|s| {
         s.inline_subschemas = true;
         s.meta_schema = None;
     });
-    let schema = settings
+    let settings = settings
         .with_transform(AddNullable::default())
         .with_transform(StructuralSchemaRewriter)
-        .with_transform(OptionalEnum)
-        .with_transform(Unprescribed)
-        .into_generator()
-        .into_root_schema_for::<R>();
+        .with_transform(OptionalEnum);
+    let schema = style(settings).into_generator().into_root_schema_for::<R>();
     let mut schema = Value::from(schema);
     // The three the API server knows by itself.
     schema["properties"]["metadata"] = json!({ "type": "object" });
@@ -69,23 +82,42 @@ fn schema<R: JsonSchema>() -> Value {
     schema
 }
 
-/// Takes out everything that could make the API server refuse or fill in a field. Kanister's schemas have
-/// none of it: what they prune and keep is all that counts.
+/// Takes keywords out everywhere. Kanister's schemas have none that could make the API server refuse or fill in
+/// a field: what they prune and keep is all that counts.
 #[derive(Clone)]
-struct Unprescribed;
+struct Without(&'static [&'static str]);
 
-impl Transform for Unprescribed {
+impl Transform for Without {
     fn transform(&mut self, schema: &mut Schema) {
-        for keyword in ["required", "default", "enum", "title"] {
-            schema.remove(keyword);
+        for keyword in self.0 {
+            schema.remove(*keyword);
         }
         transform_subschemas(self, schema);
     }
 }
 
+fn column(name: &str, kind: &str, path: &str) -> Value {
+    json!({ "name": name, "type": kind, "jsonPath": path })
+}
+
+/// What `kubectl get backupschedules` shows.
+fn schedule_columns() -> Value {
+    json!([
+        column("Schedule", "string", ".spec.schedule"),
+        column("Suspend", "boolean", ".spec.suspend"),
+        column("Last Success", "date", ".status.lastSuccessfulTime"),
+        column("Last", "date", ".status.lastScheduleTime"),
+        column("Message", "string", ".status.message"),
+    ])
+}
+
+/// What `kubectl get blueprintbindings` shows.
+fn binding_columns() -> Value {
+    json!([column("Blueprint", "string", ".spec.blueprint")])
+}
+
 /// What `kubectl get actionsets` shows.
 fn progress_columns() -> Value {
-    let column = |name: &str, kind: &str, path: &str| json!({ "name": name, "type": kind, "jsonPath": path });
     let mut columns = vec![column("Progress", "string", ".status.progress.percentCompleted")];
     for name in ["SizeDownloadedB", "SizeUploadedB", "EstimatedDownloadSizeB", "EstimatedUploadSizeB"] {
         let field = name[..1].to_lowercase() + &name[1..];

@@ -1,9 +1,11 @@
-//! What the three resources have in common: group, version, and the envelope around their fields.
+//! What the resources have in common: group, version, and the envelope around their fields.
 //!
 //! The roots are written by hand where `kube`'s derive would write them for most resources. Kanister's have
 //! three properties it cannot express: an ActionSet may lack its `spec` (and one such object must not
 //! break a watch of all of them), the status of an ActionSet is no subresource, and Blueprint and Profile
 //! keep their fields beside `metadata` (flattened, a field's error would lose its place in the file).
+//!
+//! Ours are made the same way. Their status is no subresource either: so there is one way to write a status.
 
 use serde::de::{Deserializer, Error, Unexpected};
 use serde::{Deserialize, Serialize, Serializer};
@@ -15,6 +17,11 @@ pub const GROUP: &str = "cr.kanister.io";
 pub const VERSION: &str = "v1alpha1";
 /// Group and version as they stand in `apiVersion`.
 pub const API_VERSION: &str = "cr.kanister.io/v1alpha1";
+
+/// API group of the resources that are ours.
+pub const OWN_GROUP: &str = "cistern.dev";
+/// Their group and version as they stand in `apiVersion`.
+pub const OWN_API_VERSION: &str = "cistern.dev/v1alpha1";
 
 /// A word that is always the same, such as the `kind` of a resource.
 ///
@@ -32,6 +39,13 @@ pub struct KanisterV1Alpha1;
 
 impl Word for KanisterV1Alpha1 {
     const WORD: &'static str = API_VERSION;
+}
+
+/// `apiVersion` of every resource of ours.
+pub struct CisternV1Alpha1;
+
+impl Word for CisternV1Alpha1 {
+    const WORD: &'static str = OWN_API_VERSION;
 }
 
 impl<W> Default for Constant<W> {
@@ -87,6 +101,11 @@ impl<W> schemars::JsonSchema for Constant<W> {
 /// Ties a root type to its names in the cluster, for `kube`'s clients and for the codec of this crate.
 macro_rules! resource {
     ($root:ident, $kind:ident, $plural:literal) => {
+        $crate::resource::resource!(
+            $root, $kind, $plural, $crate::resource::GROUP, $crate::resource::API_VERSION
+        );
+    };
+    ($root:ident, $kind:ident, $plural:literal, $group:expr, $api_version:expr) => {
         #[doc = concat!("The `kind` of a ", stringify!($root), ".")]
         pub struct $kind;
 
@@ -95,8 +114,8 @@ macro_rules! resource {
         }
 
         impl k8s_openapi::Resource for $root {
-            const API_VERSION: &'static str = $crate::resource::API_VERSION;
-            const GROUP: &'static str = $crate::resource::GROUP;
+            const API_VERSION: &'static str = $api_version;
+            const GROUP: &'static str = $group;
             const KIND: &'static str = stringify!($root);
             const VERSION: &'static str = $crate::resource::VERSION;
             const URL_PATH_SEGMENT: &'static str = $plural;

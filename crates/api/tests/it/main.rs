@@ -2,4 +2,5 @@
 #![allow(clippy::disallowed_methods, reason = "a test may unwrap")]
 
 mod definitions;
+mod ours;
 mod shapes;
