@@ -10,6 +10,7 @@
 //! * A call is recorded as running before it starts, so no phase runs twice: a phase that is recorded as
 //!   running while nobody runs it has been lost, and fails with a sentence that says so. Who can find what a
 //!   lost call did takes it up before deciding: [`orphans`], [`again`].
+//! * A phase that may be tried again ([`Attempts`]) is claimed anew for each attempt, by its number.
 //! * Nothing starts before every action of the ActionSet is known to be able to: objects found, functions
 //!   known, arguments complete.
 //! * A deferred phase runs when the phases before it have ended, whichever way, and the ActionSet does not
@@ -20,11 +21,15 @@
 //! The ActionSet's status is the machine's whole memory: it is stored as recorded. A material that is looked
 //! up again (after a restart) has the time it had before. An `Err` in [`Seen::found`] is final.
 
+mod conditions;
+mod conduct;
 mod launch;
 mod phase;
 mod resume;
 mod status;
 
+pub use conditions::{READY, RECONCILING, STALLED, SUSPENDED};
+pub use conduct::{Attempts, Conduct, wake};
 pub(crate) use launch::unknown_function;
 pub use resume::{Again, again, orphans};
 
@@ -54,12 +59,21 @@ pub struct Seen {
     pub running: BTreeSet<CallId>,
     /// Calls that have ended, with what they put out or why they failed.
     pub ended: BTreeMap<CallId, Result<Object, String>>,
+    /// How it is to be carried out.
+    pub conduct: Conduct,
 }
 
 impl Seen {
     /// An ActionSet of which nothing else is known yet.
     pub fn new(action_set: ActionSet, now: Time) -> Seen {
-        Seen { action_set, now, found: BTreeMap::new(), running: BTreeSet::new(), ended: BTreeMap::new() }
+        Seen {
+            action_set,
+            now,
+            found: BTreeMap::new(),
+            running: BTreeSet::new(),
+            ended: BTreeMap::new(),
+            conduct: Conduct::default(),
+        }
     }
 }
 
@@ -154,8 +168,22 @@ pub(crate) struct Act<'s> {
     material: &'s Arc<Material>,
 }
 
-/// What to do next; `None` means wait for a call to end, or that all is done.
+/// What to do next; `None` means wait for a call to end, for the clock ([`wake`]), for a user to lift what
+/// holds it back, or that all is done.
 pub fn decide(seen: &Seen) -> Option<Step> {
+    match next_step(seen) {
+        Some(Step::Record(status)) => Some(Step::Record(conditions::refreshed(status, seen))),
+        Some(Step::Start(call, claimed)) => Some(Step::Start(call, conditions::refreshed(claimed, seen))),
+        Some(fetch) => Some(fetch),
+        None => {
+            let status = seen.action_set.status.as_ref()?;
+            let under_way = !matches!(status.state, State::Complete | State::Failed);
+            under_way.then(|| conditions::restated(status, seen)).flatten().map(Step::Record)
+        }
+    }
+}
+
+fn next_step(seen: &Seen) -> Option<Step> {
     let spec = seen.action_set.spec.as_ref();
     let Some(status) = &seen.action_set.status else { return Some(launch::begin(seen, spec)) };
     if matches!(status.state, State::Complete | State::Failed) {
@@ -166,6 +194,9 @@ pub fn decide(seen: &Seen) -> Option<Step> {
     };
     if let Some(settled) = phase::settle(seen, status) {
         return Some(Step::Record(settled));
+    }
+    if let Some(reason) = seen.conduct.stop.as_ref().filter(|_| status.state == State::Pending) {
+        return Some(Step::Record(launch::refused(status, std::slice::from_ref(reason))));
     }
     let needs = missing(seen, launch::needs(spec));
     if !needs.is_empty() {

@@ -5,7 +5,7 @@
 use crate::reference::ObjectReference;
 use crate::resource::{Constant, KanisterV1Alpha1, resource};
 use crate::{Object, null};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -104,6 +104,13 @@ pub struct ActionSetStatus {
     /// Progress of the whole.
     #[serde(default, deserialize_with = "null::as_default")]
     pub progress: ActionProgress,
+    /// The state in the words that tools know which wait for any resource: `Ready`, `Reconciling`,
+    /// `Stalled`. Kanister has none.
+    #[serde(default, deserialize_with = "null::as_default", skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    /// When it came to its end; absent before. Kanister does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completion_time: Option<Time>,
 }
 
 /// How far one action has come.
@@ -189,6 +196,23 @@ pub struct Phase {
     /// How far it has come.
     #[serde(default, deserialize_with = "null::as_default")]
     pub progress: PhaseProgress,
+    /// Which attempt this is; zero and one are the first. Kanister makes no second one.
+    #[serde(default, deserialize_with = "null::as_default", skip_serializing_if = "is_first")]
+    pub attempt: u32,
+    /// When this attempt began. Kanister does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Time>,
+    /// When the next attempt may begin, while the phase waits for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_time: Option<Time>,
+    /// Why the attempt before this one failed.
+    #[serde(default, deserialize_with = "null::as_default", skip_serializing_if = "String::is_empty")]
+    pub last_error: String,
+}
+
+/// Nothing is written of a first attempt.
+fn is_first(attempt: &u32) -> bool {
+    *attempt <= 1
 }
 
 /// Why an action set failed.

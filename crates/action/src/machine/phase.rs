@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cistern_api::{ActionSetStatus, BlueprintAction, BlueprintPhase, Object, ObjectReference, Phase, State};
 use cistern_template::{Time, Value};
 
-use super::{Act, Call, CallId, Need, PhaseId, Seen, Step, launch, status};
+use super::{Act, Call, CallId, Need, PhaseId, Seen, Step, conduct, launch, status};
 use crate::catalog::{self, Function};
 use crate::params::{PhaseView, PhaseViews, root};
 use crate::render::Renderer;
@@ -55,6 +55,7 @@ pub(super) fn settle(seen: &Seen, status: &ActionSetStatus) -> Option<ActionSetS
         for (id, phase) in status::phases(entry).filter(|(_, phase)| phase.state == State::Running) {
             let call = CallId { action, phase: id };
             let title = words(&entry.name, id, &phase.name);
+            let lost = !seen.ended.contains_key(&call);
             let outcome = match seen.ended.get(&call) {
                 Some(outcome) => outcome.as_ref().map_err(|reason| format!("{title} failed: {reason}")),
                 None if seen.running.contains(&call) => continue,
@@ -63,7 +64,10 @@ pub(super) fn settle(seen: &Seen, status: &ActionSetStatus) -> Option<ActionSetS
                      Look at what it did, then create the ActionSet again"
                 )),
             };
-            status::end(&mut settled, call, outcome, &seen.now);
+            match (outcome, conduct::next_attempt(seen, call, phase, lost)) {
+                (Err(reason), Some(time)) => status::retry(&mut settled, call, &reason, time, &seen.now),
+                (outcome, _) => status::end(&mut settled, call, outcome, &seen.now),
+            }
             changed = true;
         }
     }
@@ -76,6 +80,17 @@ pub(super) fn next(seen: &Seen, act: &Act<'_>, status: &ActionSetStatus) -> Next
     if status::phases(entry).any(|(_, phase)| phase.state == State::Running) {
         return Next::Wait;
     }
+    let Some((id, phase)) = upcoming(act, &entry.phases, &entry.defer_phase) else { return Next::Done };
+    if let Some(reason) = conduct::stopped(seen, id) {
+        return Next::Step(fail(seen, act, id, phase, status, reason));
+    }
+    let waits = status::phases(entry).any(|(i, phase)| i == id && conduct::held_back(seen, id, phase));
+    if waits { Next::Wait } else { start(seen, act, status) }
+}
+
+/// The next phase as a call, whatever holds it back or stops it.
+pub(super) fn start(seen: &Seen, act: &Act<'_>, status: &ActionSetStatus) -> Next {
+    let Some(entry) = status.actions.get(act.index) else { return Next::Done };
     let Some((id, phase)) = upcoming(act, &entry.phases, &entry.defer_phase) else { return Next::Done };
     let mut needs = Vec::new();
     for (earlier, phase) in all(act.blueprint) {

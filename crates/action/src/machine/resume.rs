@@ -45,7 +45,7 @@ pub fn again(seen: &Seen, id: CallId) -> Again {
     };
     let changed = || Again::Refused("the blueprint has changed since it began".to_owned());
     let Some(act) = acts.iter().find(|act| act.index == id.action) else { return changed() };
-    match phase::next(seen, act, &status::unclaimed(status, id)) {
+    match phase::start(seen, act, &status::unclaimed(status, id)) {
         phase::Next::Need(needs) => Again::Fetch(needs),
         phase::Next::Step(Step::Start(call, _)) if call.id == id => Again::Call(call),
         phase::Next::Step(Step::Record(failed)) => Again::Refused(failed.error.message),

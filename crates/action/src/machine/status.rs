@@ -6,6 +6,9 @@ use super::{Act, CallId, PhaseId, Seen, phase};
 use crate::params::root;
 use crate::render::Renderer;
 
+/// Longest reason that is kept of an attempt that was followed by another, in characters.
+const LAST_ERROR_CHARS_MAX: usize = 2000;
+
 /// The phases of an action, the deferred one last where there is one.
 pub(super) fn phases(action: &ActionStatus) -> impl Iterator<Item = (PhaseId, &Phase)> {
     let phases = action.phases.iter().enumerate().map(|(i, phase)| (PhaseId::Index(i), phase));
@@ -55,6 +58,8 @@ pub(super) fn begin(status: &ActionSetStatus, call: CallId, now: &Time) -> Actio
     status.state = State::Running;
     if let Some(phase) = phase_mut(&mut status, call) {
         phase.state = State::Running;
+        phase.start_time = Some(now.clone());
+        phase.retry_time = None;
         phase.progress.progress_percent = "0".to_owned();
         phase.progress.last_transition_time = Some(now.clone());
     }
@@ -68,8 +73,21 @@ pub(super) fn unclaimed(status: &ActionSetStatus, call: CallId) -> ActionSetStat
     status.error.message.clear();
     if let Some(phase) = phase_mut(&mut status, call) {
         phase.state = State::Pending;
+        phase.retry_time = None;
     }
     status
+}
+
+/// The attempt has failed, and the phase waits for the next one.
+pub(super) fn retry(status: &mut ActionSetStatus, call: CallId, reason: &str, time: Time, now: &Time) {
+    if let Some(phase) = phase_mut(status, call) {
+        phase.state = State::Pending;
+        phase.attempt = phase.attempt.max(1) + 1;
+        phase.retry_time = Some(time);
+        phase.last_error = reason.chars().take(LAST_ERROR_CHARS_MAX).collect();
+        phase.progress.last_transition_time = Some(now.clone());
+    }
+    recount(status, now);
 }
 
 /// The phase has ended. The ActionSet is still under way: deferred phases and other actions go on.
