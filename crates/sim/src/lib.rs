@@ -12,6 +12,8 @@ pub mod cluster;
 mod dump;
 mod fault;
 mod journal;
+#[cfg(feature = "kubelet")]
+pub mod kubelet;
 mod model;
 
 pub use chaos::{ChaosStore, LastWrite};
