@@ -62,7 +62,11 @@ fn an_action_set_comes_back_as_it_was_sent() {
         api.patch("one", &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
         let read = json_of(&api.get("one").await.unwrap());
         assert_eq!(read["status"]["state"], "running");
-        assert_eq!(read["status"]["stray"], Json::Null, "a field that the definition does not know is pruned");
+        assert_eq!(
+            read["status"]["stray"],
+            Json::Null,
+            "a field that the definition does not know is pruned"
+        );
     });
 }
 
@@ -98,6 +102,7 @@ fn a_finalizer_keeps_an_action_set_that_is_deleted() {
         assert!(held.metadata.deletion_timestamp.is_some());
         let none = json!({ "metadata": { "finalizers": [] } });
         api.patch("one", &PatchParams::default(), &Patch::Merge(&none)).await.unwrap();
-        until("the ActionSet is gone", async || api.get_opt("one").await.unwrap().is_none().then_some(())).await;
+        until("the ActionSet is gone", async || api.get_opt("one").await.unwrap().is_none().then_some(()))
+            .await;
     });
 }

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
-use tempfile::TempDir;
 
 /// The version that is tested with unless `CISTERN_TEST_KUBERNETES` names another.
 const DEFAULT_VERSION: &str = "1.20.2";
@@ -19,7 +18,7 @@ const STARTS_MAX: u32 = 3;
 
 /// The servers.
 pub struct Plane {
-    folder: TempDir,
+    folder: Folder,
     authority: Authority,
     /// Kubernetes' version.
     pub version: String,
@@ -35,6 +34,9 @@ struct Programs {
     etcd: PathBuf,
     api: PathBuf,
 }
+
+/// A directory for this process. What all tests share is never dropped: so the next run removes it.
+struct Folder(PathBuf);
 
 /// A server that is killed when its thread or this program dies, however that happens.
 struct Server {
@@ -54,7 +56,7 @@ impl Plane {
 
     fn try_start(version: &str, programs: &Programs) -> Option<Plane> {
         let plane = Plane {
-            folder: TempDir::with_prefix("cistern-cluster-").unwrap(),
+            folder: Folder::new(),
             authority: Authority::new(),
             version: version.to_owned(),
             url: format!("https://127.0.0.1:{}", free_port()),
@@ -87,6 +89,13 @@ impl Plane {
     /// A kubeconfig of whoever has this token.
     pub fn kubeconfig_of(&self, name: &str, token: &str) -> PathBuf {
         self.write_kubeconfig(name, &format!("{{token: {token}}}"))
+    }
+
+    /// A directory that goes with the cluster.
+    pub fn folder(&self, name: &str) -> PathBuf {
+        let folder = self.path(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        folder
     }
 
     pub fn start_etcd(&self) {
@@ -172,11 +181,11 @@ impl Plane {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.folder.0.join(name)
     }
 
     fn write_secrets(&self) {
-        let folder = self.folder.path();
+        let folder = &self.folder.0;
         std::fs::write(self.path("authority.crt"), &self.authority.pem).unwrap();
         self.sign("kube-apiserver", None).write(folder, "api");
         self.sign("kube-apiserver-kubelet-client", None).write(folder, "to-kubelet");
@@ -199,6 +208,21 @@ impl Plane {
         );
         std::fs::write(&path, text).unwrap();
         path
+    }
+}
+
+impl Folder {
+    fn new() -> Folder {
+        let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clusters");
+        for entry in std::fs::read_dir(&all).into_iter().flatten().flatten() {
+            if !Path::new("/proc").join(entry.file_name()).exists() {
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+        let own = all.join(std::process::id().to_string());
+        let _ = std::fs::remove_dir_all(&own);
+        std::fs::create_dir_all(&own).unwrap();
+        Folder(own)
     }
 }
 

@@ -1,8 +1,10 @@
 //! The cluster that all tests of this program share, and a namespace for each.
 
 use crate::plane::Plane;
-use crate::support::variable_of;
+use crate::support::home::CISTERN;
+use crate::support::{is_root, skip, variable_of};
 use cistern_api::{resource, yaml};
+use cistern_sim::kubelet::{self, Image, Kubelet, Setup};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams};
@@ -30,7 +32,16 @@ pub struct World {
     pub kubeconfig: PathBuf,
     /// The servers, where they are ours: only then they may be killed.
     pub plane: Option<Plane>,
+    /// The node, where it is ours: only then pods are processes of this machine.
+    pub kubelet: Option<Kubelet>,
 }
+
+/// Where images of this name cannot be pulled from.
+pub const NOWHERE: &str = "nowhere.invalid/";
+/// Images of this name run as an ordinary user and bring our programs.
+pub const OURS: &str = "ours.test/";
+/// That user.
+const USER: u32 = 10_001;
 
 /// The cluster; `None` where there cannot be one, which is said.
 pub fn world() -> Option<&'static World> {
@@ -52,7 +63,29 @@ impl World {
         let runtime = Runtime::new().unwrap();
         let client = runtime.block_on(client(&kubeconfig));
         runtime.block_on(apply_definitions(&client));
-        Some(World { runtime, client, kubeconfig, plane })
+        let kubelet = plane.as_ref().filter(|_| is_root()).map(|plane| {
+            let setup = node(plane);
+            runtime.block_on(kubelet::start(client.clone(), setup)).unwrap()
+        });
+        Some(World { runtime, client, kubeconfig, plane, kubelet })
+    }
+
+    /// The node, or a word on why a test of it is skipped.
+    pub fn node(&self, test: &str) -> Option<&Kubelet> {
+        match (&self.kubelet, &self.plane) {
+            (None, Some(_)) => skip(test, "pods as processes need root"),
+            (None, None) => println!("skipped: {test}: the cluster is not ours"),
+            (Some(_), _) => {}
+        }
+        self.kubelet.as_ref()
+    }
+
+    /// The servers, or a word on why a test that kills them is skipped.
+    pub fn servers(&self, test: &str) -> Option<&Plane> {
+        if self.plane.is_none() {
+            println!("skipped: {test}: the cluster is not ours");
+        }
+        self.plane.as_ref()
     }
 
     /// Runs a test's story.
@@ -66,6 +99,34 @@ impl World {
         let object = json!({ "metadata": { "generateName": format!("cistern-{wanted}-") } });
         let object = serde_json::from_value(object).unwrap();
         namespaces.create(&PostParams::default(), &object).await.unwrap().name_any()
+    }
+}
+
+/// The machine as a node. Programs of [`OURS`] are links, so that none is copied.
+fn node(plane: &Plane) -> Setup {
+    let folder = plane.folder("node");
+    let programs = folder.join("programs");
+    std::fs::create_dir_all(&programs).unwrap();
+    for name in ["cistern", "kando", "kanctl"] {
+        std::os::unix::fs::symlink(CISTERN, programs.join(name)).unwrap();
+    }
+    let identity = plane.sign("test-node", Some("system:nodes"));
+    let ours = Image {
+        prefix: OURS.to_owned(),
+        programs: Some(programs),
+        entrypoint: vec!["kando".to_owned()],
+        user: Some(USER),
+        absent: None,
+    };
+    let absent = Some("failed to pull: dial tcp: lookup nowhere.invalid: no such host".to_owned());
+    let nowhere = Image { prefix: NOWHERE.to_owned(), absent, ..Image::default() };
+    Setup {
+        name: "test-node".to_owned(),
+        folder,
+        images: vec![ours, nowhere],
+        certificate: identity.certificate,
+        key: identity.key,
+        authority: plane.authority().to_owned(),
     }
 }
 
