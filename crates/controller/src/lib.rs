@@ -7,6 +7,7 @@
 //! | `order.rs` | one ActionSet, from being taken up to its end |
 //! | `objects.rs` | the only writer of ActionSets |
 //! | `surroundings.rs` | what an action needs to know of the cluster |
+//! | `cluster.rs` | the Kubernetes API behind the port `Cluster` |
 //! | `leftovers.rs` | pods whose outcome has been recorded |
 //! | `webhook.rs` | which blueprints are let in |
 //!
@@ -25,6 +26,7 @@
     reason = "json! unwraps what cannot fail; tests/tidy.rs holds this crate to the same words"
 )]
 
+mod cluster;
 mod leftovers;
 mod objects;
 mod order;
@@ -32,6 +34,7 @@ mod reconcile;
 mod surroundings;
 pub mod webhook;
 
+pub use cluster::{KubeCluster, connect};
 pub use reconcile::{Controller, Place};
 
 use cistern_api::Time;
