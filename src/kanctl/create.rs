@@ -1,10 +1,11 @@
-//! `kanctl create`: objects for a cluster, printed as YAML.
+//! `kanctl create`: objects made in a cluster, or printed as YAML.
 
 mod actionset;
 mod pairs;
 mod profile;
 pub mod suffix;
 mod targets;
+mod verify;
 
 use super::Globals;
 use crate::failure::Failure;
@@ -41,10 +42,10 @@ enum What {
     Profile(Box<profile::Args>),
 }
 
-/// Makes and prints.
+/// Makes what was asked for.
 pub async fn run(args: Args, globals: &Globals) -> Result<(), Failure> {
     match args.what {
-        What::Actionset(actionset) => actionset::run(&actionset, args.how, globals),
+        What::Actionset(actionset) => actionset::run(&actionset, args.how, globals).await,
         What::Profile(profile) => profile::run(&profile, args.how, globals).await,
     }
 }

@@ -45,6 +45,12 @@ impl Shelf {
         Ok(read)
     }
 
+    /// Keeps one object more, as a cluster would.
+    pub fn put(&mut self, mut object: Json) {
+        encode_string_data(&mut object);
+        self.objects.push(object);
+    }
+
     /// The object of this kind and name. A file that names no namespace fits every one.
     pub fn find(&self, kind: &str, namespace: &str, name: &str) -> Option<&Json> {
         self.objects.iter().find(|object| {

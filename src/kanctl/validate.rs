@@ -1,7 +1,7 @@
 //! `kanctl validate`: every check named, passed or failed, as Kanister prints it.
 
 mod blueprint;
-mod profile;
+pub mod profile;
 
 use super::Globals;
 use crate::failure::Failure;
@@ -14,7 +14,7 @@ use std::path::PathBuf;
 pub struct Args {
     /// What to check
     what: What,
-    /// Name of the Profile in a cluster
+    /// Name of the resource in the cluster
     #[arg(long, value_name = "NAME", conflicts_with = "filename")]
     name: Option<String>,
     /// File to check, `-` for standard input; that of a Profile may hold its Secret as well
@@ -38,10 +38,10 @@ enum What {
 }
 
 /// Checks and prints.
-pub async fn run(args: Args, _: &Globals) -> Result<(), Failure> {
+pub async fn run(args: Args, globals: &Globals) -> Result<(), Failure> {
     match args.what {
-        What::Profile => profile::run(&args).await,
-        What::Blueprint => blueprint::run(&args),
+        What::Profile => profile::run(&args, globals).await,
+        What::Blueprint => blueprint::run(&args, globals).await,
     }
 }
 

@@ -244,8 +244,10 @@ fn what_cannot_be_done_or_read_is_refused_with_the_flag() {
         &["create", "actionset", "-a", "x", "-b", "y", "-t", "a/b"],
         "",
         2,
-        &["talks to no cluster", "--dry-run"],
+        &["found no cluster", "--kubeconfig"],
     );
-    refused(&with(&["--from", "parent"]), "", 2, &["the ActionSet `parent`", "kubectl get actionset parent"]);
-    refused(&with(&["-a", "x", "-b", "y", "-l", "app=z"]), "", 2, &["app=z", "talks to no cluster"]);
+    refused(&with(&["--from", "parent"]), "", 2, &["found no cluster"]);
+    refused(&with(&["-a", "x", "-b", "y", "-l", "app=z"]), "", 2, &["found no cluster"]);
+    refused(&with(&["-a", "x", "-b", "y", "-t", "a/b", "--wait"]), "", 2, &["--wait", "--dry-run"]);
+    refused(&with(&["-a", "x", "-b", "y", "-t", "a/b", "--timeout", "1m"]), "", 2, &["--wait"]);
 }

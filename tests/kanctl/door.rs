@@ -1,5 +1,6 @@
 //! The name that picks the door.
 
+use crate::refused;
 use crate::support::home::{CISTERN, Home, run};
 use std::process::Command;
 
@@ -23,4 +24,13 @@ fn without_the_name_it_is_cistern() {
     assert!(ran.out.starts_with(b"cistern "), "{ran:?}");
     let ran = home.run(&["create", "actionset"], b"");
     assert_eq!(ran.code, Some(2), "{ran:?}");
+}
+
+#[test]
+fn what_asks_a_cluster_says_that_there_is_none() {
+    for args in [&["list"][..], &["describe", "a"], &["logs", "a"], &["cancel", "a"], &["wait", "a"]] {
+        refused(args, "", 2, &["found no cluster", "--kubeconfig"]);
+    }
+    let nowhere = ["list", "--kubeconfig", "/nowhere/config"];
+    refused(&nowhere, "", 2, &["cannot read the kubeconfig /nowhere/config"]);
 }

@@ -117,7 +117,7 @@ fn what_is_missing_is_named_and_no_secret_is_shown() {
     refused(&args, "", 2, &["`location.bucket` is empty"]);
     refused(&["create", "profile", "gcp", "-b", "b", "-a", "p", "-s", "/nowhere"], "", 4, &["/nowhere"]);
     let args = ["create", "profile", "azure", "-b", "b", "-a", "acc", "-s", SECRET];
-    refused(&args, "", 2, &["talks to no cluster", "--dry-run"]);
+    refused(&args, "", 2, &["found no cluster", "--kubeconfig"]);
     printed(
         &["create", "profile", "s3compliant", "--dry-run", "--skip-validation", "-a", "AK", "-s", SECRET],
         "",

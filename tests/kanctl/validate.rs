@@ -103,9 +103,10 @@ fn each_phase_of_a_blueprint_is_checked() {
 
 #[test]
 fn what_needs_a_cluster_or_makes_no_sense_is_refused() {
-    refused(&["validate", "profile", "--name", "p"], "", 2, &["the Profile `p`", "kubectl get"]);
-    refused(&["validate", "blueprint"], "", 2, &["without --filename"]);
-    refused(&["validate", "profile"], "", 2, &["without --filename"]);
+    refused(&["validate", "profile", "--name", "p"], "", 2, &["found no cluster"]);
+    refused(&["validate", "blueprint", "--name", "b"], "", 2, &["found no cluster"]);
+    refused(&["validate", "blueprint"], "", 2, &["without --name or --filename"]);
+    refused(&["validate", "profile"], "", 2, &["without --name or --filename"]);
     refused(&["validate", "blueprint", "-f", "-", "-v", "v1.0.0"], BLUEPRINT, 2, &["v0.0.0"]);
     refused(&["validate", "blueprnt"], "", 2, &["blueprint"]);
     refused(&["validate", "profile", "-f", "-"], "kind: Secret\nmetadata: {name: s}\n", 2, &["found 0"]);

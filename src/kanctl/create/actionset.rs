@@ -1,8 +1,10 @@
 //! `kanctl create actionset`: an order made from flags, or from the ActionSet it follows.
 
-use super::super::{Globals, cluster, parent};
+use super::super::cluster::{Session, refused};
+use super::super::wait::{self, WaitFlags};
+use super::super::{Globals, parent};
 use super::targets::Targets;
-use super::{How, pairs, printed, suffix};
+use super::{How, pairs, printed, suffix, verify};
 use crate::failure::Failure;
 use crate::show;
 use cistern_api::{ActionSet, ActionSetSpec, ActionSpec, ObjectReference};
@@ -53,35 +55,81 @@ pub struct Args {
     /// Labels of the pods that functions create
     #[arg(long, value_name = "KEY=VALUE,…")]
     podlabels: Option<String>,
+    #[command(flatten)]
+    wait: WaitFlags,
 }
 
-/// Makes the ActionSet and prints it.
-pub fn run(args: &Args, how: How, globals: &Globals) -> Result<(), Failure> {
-    let parent = followed(args)?;
-    let said = Said::of(args, globals)?;
+/// Makes the ActionSet, in the cluster or on paper.
+pub async fn run(args: &Args, how: How, globals: &Globals) -> Result<(), Failure> {
+    if how.dry_run && args.wait.wait {
+        return Err(Failure::usage(
+            "cannot wait for what is not made: --wait and --dry-run exclude each other",
+        ));
+    }
+    let needs_cluster = !how.dry_run || args.from.is_some() || args.targets.need_cluster();
+    let session = if needs_cluster { Some(Session::open(globals).await?) } else { None };
+    let mut set = ordered(args, globals, session.as_ref()).await?;
+    match session.filter(|_| !how.dry_run) {
+        None => {
+            set.metadata.namespace.clone_from(&globals.namespace);
+            show::raw(printed(&set)?.as_bytes())
+        }
+        Some(session) => {
+            set.metadata.namespace = Some(session.namespace.clone());
+            if !how.skip_validation {
+                verify::verify(&session, &set).await?;
+            }
+            let name = made(&session, &set).await?;
+            show::line(&format!("actionset {name} created"))?;
+            if args.wait.wait {
+                wait::until_complete(&session, &name, args.wait.timeout).await
+            } else {
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The ActionSet that the flags describe; its namespace is left open.
+async fn ordered(args: &Args, globals: &Globals, session: Option<&Session>) -> Result<ActionSet, Failure> {
+    let parent = match (&args.from, session, &args.from_file) {
+        (Some(name), Some(session), _) => Some(parent::look_up(session, name).await?),
+        (_, _, Some(path)) => Some(parent::read(path)?),
+        _ => None,
+    };
+    let namespace = session.map_or_else(|| globals.namespace(), |session| &session.namespace);
+    let mut said = Said::of(args, namespace)?;
+    if let Some(session) = session {
+        said.objects.extend(args.targets.selected(&*session.cluster).await?);
+    }
     let actions = match &parent {
         Some(parent) => following(parent, &said)?,
         None => fresh(&said)?,
     };
-    let name = match &args.name {
-        Some(name) => name.clone(),
-        None => made_up(said.action.as_deref(), parent.as_ref())?,
-    };
-    if !how.dry_run {
-        return Err(cluster::cannot_create("ActionSet"));
-    }
     if actions.iter().any(|action| action.profile.is_none()) {
-        // On standard error: what is printed is passed on to a cluster.
+        // On standard error: what is printed may be passed on to a cluster.
         show::complain(
             "Warning: --profile flag is not provided.\nAction might fail if blueprint is using this resource.",
         );
     }
     let mut set = ActionSet { spec: Some(ActionSetSpec { actions }), ..ActionSet::default() };
-    set.metadata.name = Some(name);
-    set.metadata.namespace = globals.namespace.clone();
+    set.metadata.name = Some(match &args.name {
+        Some(name) => name.clone(),
+        None => made_up(said.action.as_deref(), parent.as_ref())?,
+    });
     let labels = pairs::labels("--labels", args.labels.as_deref())?;
     set.metadata.labels = if labels.is_empty() { None } else { Some(labels) };
-    show::raw(printed(&set)?.as_bytes())
+    Ok(set)
+}
+
+/// Makes it in the cluster and says its name.
+async fn made(session: &Session, set: &ActionSet) -> Result<String, Failure> {
+    let name = set.metadata.name.clone().unwrap_or_default();
+    let at = session.action_set_at(&name);
+    let object = serde_json::to_value(set)
+        .map_err(|e| Failure::other(format!("cannot write the ActionSet {name} as JSON: {e}")))?;
+    session.cluster.create(&at, &object).await.map_err(|refusal| refused("create", &at, &refusal))?;
+    Ok(name)
 }
 
 /// What the flags say, decoded.
@@ -99,14 +147,14 @@ struct Said {
 }
 
 impl Said {
-    fn of(args: &Args, globals: &Globals) -> Result<Said, Failure> {
+    fn of(args: &Args, namespace: &str) -> Result<Said, Failure> {
         Ok(Said {
             action: args.action.clone(),
             blueprint: args.blueprint.clone(),
             objects: args.targets.references()?,
             config_maps: pairs::references("--config-maps", &args.config_maps)?,
             secrets: pairs::references("--secrets", &args.secrets)?,
-            profile: args.profile.as_deref().map(|p| pairs::profile(p, globals)).transpose()?,
+            profile: args.profile.as_deref().map(|p| pairs::profile(p, namespace)).transpose()?,
             options: pairs::options(&args.options)?,
             pod_labels: pairs::labels("--podlabels", args.podlabels.as_deref())?,
             pod_annotations: pairs::annotations("--podannotations", args.podannotations.as_deref())?,
@@ -114,23 +162,11 @@ impl Said {
     }
 }
 
-fn followed(args: &Args) -> Result<Option<ActionSet>, Failure> {
-    if let Some(name) = &args.from {
-        let instead = format!(
-            "hand it in: kubectl get actionset {name} -o yaml | kanctl create actionset --from-file - …"
-        );
-        return Err(cluster::cannot_look_up("ActionSet", name, &instead));
-    }
-    let Some(path) = &args.from_file else { return Ok(None) };
-    parent::read(path).map(Some)
-}
-
 /// One action per object, all alike.
 fn fresh(said: &Said) -> Result<Vec<ActionSpec>, Failure> {
     let missing = |flag: &str| {
-        Failure::usage(format!("cannot make an ActionSet without {flag}")).hint(
-            "say --action, --blueprint and what to run it on, or --from-file with the ActionSet it follows",
-        )
+        Failure::usage(format!("cannot make an ActionSet without {flag}"))
+            .hint("say --action, --blueprint and what to run it on, or --from with the ActionSet it follows")
     };
     let name = said.action.clone().ok_or_else(|| missing("--action"))?;
     let blueprint = said.blueprint.clone().ok_or_else(|| missing("--blueprint"))?;

@@ -1,6 +1,5 @@
 //! Flags of the form `key=value,key=value`: options, labels, annotations, references.
 
-use super::super::Globals;
 use crate::failure::Failure;
 use cistern_api::ObjectReference;
 use std::collections::BTreeMap;
@@ -84,10 +83,10 @@ pub fn references(flag: &str, pairs: &[String]) -> Result<BTreeMap<String, Objec
     Ok(references)
 }
 
-/// A profile `[namespace/]name`; without namespace that of `--namespace`.
-pub fn profile(text: &str, globals: &Globals) -> Result<ObjectReference, Failure> {
+/// A profile `[namespace/]name`; without namespace it is in this one.
+pub fn profile(text: &str, namespace: &str) -> Result<ObjectReference, Failure> {
     match text.split('/').collect::<Vec<_>>()[..] {
-        [name] if !name.is_empty() => Ok(ObjectReference::named(globals.namespace(), name)),
+        [name] if !name.is_empty() => Ok(ObjectReference::named(namespace, name)),
         [namespace, name] if !namespace.is_empty() && !name.is_empty() => {
             Ok(ObjectReference::named(namespace, name))
         }
@@ -163,11 +162,10 @@ mod tests {
 
     #[test]
     fn a_profile_without_namespace_is_in_that_of_the_call() {
-        let globals = Globals { namespace: Some("kanister".to_owned()), ..Globals::default() };
-        assert_eq!(profile("p", &globals).expect("well written"), ObjectReference::named("kanister", "p"));
-        assert_eq!(profile("x/p", &globals).expect("well written"), ObjectReference::named("x", "p"));
+        assert_eq!(profile("p", "kanister").expect("well written"), ObjectReference::named("kanister", "p"));
+        assert_eq!(profile("x/p", "kanister").expect("well written"), ObjectReference::named("x", "p"));
         for text in ["", "/p", "x/", "a/b/c"] {
-            assert!(profile(text, &globals).is_err(), "{text}");
+            assert!(profile(text, "kanister").is_err(), "{text}");
         }
     }
 }

@@ -2,18 +2,24 @@
 
 mod cloud;
 
-use super::super::{Globals, cluster, schema};
+use super::super::cluster::{Session, refused};
+use super::super::shelf::Shelf;
+use super::super::{Globals, schema, validate};
 use super::{How, printed, suffix};
 use crate::failure::Failure;
 use crate::show;
 use cistern_api::{
     Credential, CredentialType, KeyPair, Location, ObjectMeta, ObjectReference, Profile, Sensitive,
 };
+use cistern_functions::reference::of_kind;
 use serde::Serialize;
+use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
 /// Letters that tell two Secrets of the same kind apart.
 const SUFFIX_LETTERS: usize = 6;
+/// Letters that tell two Profiles apart: as many as a cluster puts behind a `generateName`.
+const PROFILE_LETTERS: usize = 5;
 
 /// What can be typed.
 #[derive(clap::Args)]
@@ -44,17 +50,15 @@ struct PlaceFlags {
     skip_ssl_verification: bool,
 }
 
-/// Makes both objects and prints them.
+/// Makes both objects, in the cluster or on paper.
 pub async fn run(args: &Args, how: How, globals: &Globals) -> Result<(), Failure> {
     let account = args.cloud.account().await?;
-    let namespace = globals.namespace();
+    let session = if how.dry_run { None } else { Some(Session::open(globals).await?) };
+    let namespace = session.as_ref().map_or_else(|| globals.namespace(), |session| &session.namespace);
     let name = format!("{}-secret-{}", account.short, suffix::random(SUFFIX_LETTERS)?);
     let profile = profile(&args.place, &account, ObjectReference::named(namespace, &name), namespace);
     if !how.skip_validation {
         schema::check(&profile).map_err(|complaints| Failure::usage(complaints.join("\n")))?;
-    }
-    if !how.dry_run {
-        return Err(cluster::cannot_create("Profile"));
     }
     let secret = SecretToCreate {
         api_version: "v1",
@@ -67,7 +71,57 @@ pub async fn run(args: &Args, how: How, globals: &Globals) -> Result<(), Failure
         string_data: account.fields.into_iter().collect(),
         secret_type: account.secret_type,
     };
-    show::raw(format!("{}---\n{}", printed(&secret)?, printed(&profile)?).as_bytes())
+    match &session {
+        None => show::raw(format!("{}---\n{}", printed(&secret)?, printed(&profile)?).as_bytes()),
+        Some(session) => create(session, &secret, profile, how.skip_validation).await,
+    }
+}
+
+/// Makes the Secret, tries the place with it, and makes the Profile. Where that fails the Secret goes again.
+async fn create(
+    session: &Session,
+    secret: &SecretToCreate,
+    profile: Profile,
+    skip_validation: bool,
+) -> Result<(), Failure> {
+    let object = json(secret)?;
+    let name = secret.metadata.name.clone().unwrap_or_default();
+    let at = of_kind("secret", &session.namespace, &name);
+    session.cluster.create(&at, &object).await.map_err(|e| refused("create", &at, &e))?;
+    show::line(&format!("secret '{name}' created"))?;
+    let made = create_profile(session, object, profile, skip_validation).await;
+    if made.is_err() {
+        match session.cluster.delete(&at).await {
+            Ok(()) => show::complain(&format!("secret '{name}' deleted")),
+            Err(e) => show::complain(&format!("the Secret stays: {}", refused("delete", &at, &e).message)),
+        }
+    }
+    made
+}
+
+async fn create_profile(
+    session: &Session,
+    secret: Json,
+    mut profile: Profile,
+    skip_validation: bool,
+) -> Result<(), Failure> {
+    if !skip_validation {
+        let mut shelf = Shelf::default();
+        shelf.put(secret);
+        validate::profile::check(&profile, &shelf, false).await?;
+    }
+    // The name is made up here, not by the cluster: an answer that gets lost leaves no second Profile.
+    let beginning = profile.metadata.generate_name.take().unwrap_or_default();
+    let name = format!("{beginning}{}", suffix::random(PROFILE_LETTERS)?);
+    profile.metadata.name = Some(name.clone());
+    let at = of_kind("profile", &session.namespace, &name);
+    let object = json(&profile)?;
+    session.cluster.create(&at, &object).await.map_err(|e| refused("create", &at, &e))?;
+    show::line(&format!("profile '{name}' created"))
+}
+
+fn json(object: &impl Serialize) -> Result<Json, Failure> {
+    serde_json::to_value(object).map_err(|e| Failure::other(format!("cannot write the object as JSON: {e}")))
 }
 
 /// A Secret with its fields in clear, as a cluster takes it from a file.

@@ -1,9 +1,11 @@
 //! What an action is run on: the target flags of `kanctl create actionset`.
 
-use super::super::cluster;
+use super::super::cluster::refused;
 use super::pairs::wrong;
 use crate::failure::Failure;
 use cistern_api::ObjectReference;
+use cistern_functions::ports::{Cluster, Why};
+use cistern_functions::reference::of_kind as known;
 
 /// The target flags.
 #[derive(clap::Args, Default)]
@@ -26,28 +28,80 @@ pub struct Targets {
     /// Other objects; the group is left out for the core group
     #[arg(long, short = 'O', value_name = "[GROUP/]VERSION/RESOURCE/NAMESPACE/NAME", value_delimiter = ',')]
     objects: Vec<String>,
-    /// Objects with these labels (looked up in a cluster)
+    /// Objects with these labels, looked up in the cluster
     #[arg(long, short = 'l', value_name = "SELECTOR")]
     selector: Option<String>,
-    /// Kind of objects that --selector looks for
-    #[arg(long, short, value_name = "KIND", default_value = "all", requires = "selector")]
-    kind: String,
+    /// Kind of objects that --selector looks for; `all` is every kind of workload, and volumes
+    #[arg(long, short, value_enum, default_value = "all", requires = "selector")]
+    kind: Kind,
     /// Namespace that --selector looks in [default: all]
     #[arg(long, value_name = "NAMESPACE", requires = "selector")]
     selector_namespace: Option<String>,
 }
 
+/// What `--selector` looks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    #[default]
+    All,
+    Deployment,
+    Deploymentconfig,
+    Statefulset,
+    Pvc,
+    Namespace,
+}
+
+impl Kind {
+    fn kinds(self) -> &'static [&'static str] {
+        match self {
+            Kind::All => &["deployment", "deploymentconfig", "statefulset", "pvc"],
+            Kind::Deployment => &["deployment"],
+            Kind::Deploymentconfig => &["deploymentconfig"],
+            Kind::Statefulset => &["statefulset"],
+            Kind::Pvc => &["pvc"],
+            Kind::Namespace => &["namespace"],
+        }
+    }
+}
+
 impl Targets {
-    /// References to everything that was named, in the order of the flags above.
-    pub fn references(&self) -> Result<Vec<ObjectReference>, Failure> {
-        if let Some(selector) = &self.selector {
-            let what = format!("objects of the kind `{}` that match", self.kind);
-            return Err(cluster::cannot_look_up(
-                &what,
-                selector,
-                "name them with --statefulset, --deployment, …",
+    /// Whether objects have to be looked up in a cluster.
+    pub fn need_cluster(&self) -> bool {
+        self.selector.is_some()
+    }
+
+    /// Objects with the labels of `--selector`, kind by kind. A kind that the cluster does not serve has none.
+    ///
+    /// # Errors
+    /// The cluster does not show them, or there are none.
+    pub async fn selected(&self, cluster: &dyn Cluster) -> Result<Vec<ObjectReference>, Failure> {
+        let Some(selector) = &self.selector else { return Ok(Vec::new()) };
+        let within = self.selector_namespace.as_deref().unwrap_or_default();
+        let mut references = Vec::new();
+        for kind in self.kind.kinds() {
+            let namespace = if *kind == "namespace" { "" } else { within };
+            let of = known(kind, namespace, "");
+            let found = match cluster.list(&of, selector).await {
+                Ok(found) => found,
+                Err(refusal) if refusal.why == Why::Absent => continue,
+                Err(refusal) => return Err(refused("list", &of, &refusal)),
+            };
+            references.extend(found.iter().map(|object| {
+                let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+                let namespace = if *kind == "namespace" { text("name") } else { text("namespace") };
+                of_kind(kind, namespace, text("name"))
+            }));
+        }
+        if references.is_empty() {
+            return Err(Failure::usage(format!("nothing has the labels {selector:?}")).hint(
+                "`kubectl get -A -l SELECTOR` shows what a selector finds; --kind namespace finds namespaces",
             ));
         }
+        Ok(references)
+    }
+
+    /// References to everything that was named, in the order of the flags above.
+    pub fn references(&self) -> Result<Vec<ObjectReference>, Failure> {
         let workloads = [
             ("deployment", "--deployment", &self.deployment),
             ("statefulset", "--statefulset", &self.statefulset),
@@ -119,6 +173,37 @@ mod tests {
         for text in ["", "v1/configmaps/cm", "a/b/c/d/e/f", "apps/v1//app/web", "v1/configmaps/app/"] {
             assert!(object(text).is_err(), "{text}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_selector_finds_every_kind_with_its_labels() {
+        let cluster = cistern_sim::cluster::PaperCluster::new(Vec::new());
+        for (kind, namespace, name, app) in [
+            ("Deployment", "a", "web", "x"),
+            ("StatefulSet", "b", "db", "x"),
+            ("StatefulSet", "b", "other", "y"),
+            ("Namespace", "", "a", "x"),
+        ] {
+            cluster.add(serde_json::json!({"kind": kind,
+                "metadata": {"name": name, "namespace": namespace, "labels": {"app": app}}}));
+        }
+        let find = async |kind, within: Option<&str>| {
+            let targets = Targets {
+                selector: Some("app=x".to_owned()),
+                kind,
+                selector_namespace: within.map(str::to_owned),
+                ..Targets::default()
+            };
+            targets.selected(&cluster).await.map_err(|failure| failure.message)
+        };
+        assert_eq!(
+            find(Kind::All, None).await,
+            Ok(vec![of_kind("deployment", "a", "web"), of_kind("statefulset", "b", "db")])
+        );
+        assert_eq!(find(Kind::All, Some("b")).await, Ok(vec![of_kind("statefulset", "b", "db")]));
+        assert_eq!(find(Kind::Namespace, Some("b")).await, Ok(vec![of_kind("namespace", "a", "a")]));
+        let none = find(Kind::Pvc, None).await;
+        assert_eq!(none, Err("nothing has the labels \"app=x\"".to_owned()));
     }
 
     #[test]

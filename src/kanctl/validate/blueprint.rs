@@ -2,26 +2,35 @@
 
 use super::{Args, failed, passed};
 use crate::failure::Failure;
+use crate::kanctl::Globals;
+use crate::kanctl::cluster::Session;
 use crate::kanctl::input::Input;
 use cistern_action::catalog;
 use cistern_api::{Blueprint, BlueprintAction, BlueprintPhase};
+use cistern_functions::reference::of_kind;
 use std::collections::BTreeSet;
 
 /// The one version functions have.
 const FUNCTION_VERSION: &str = "v0.0.0";
 
 /// Runs all checks and fails if one has.
-pub fn run(args: &Args) -> Result<(), Failure> {
-    let Some(path) = &args.filename else {
-        return Err(Failure::usage("cannot check a Blueprint without --filename"));
-    };
+pub async fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     if args.function_version != FUNCTION_VERSION {
         let version = &args.function_version;
         return Err(Failure::usage(format!(
             "cannot take --functionVersion {version}: there is {FUNCTION_VERSION} alone"
         )));
     }
-    let blueprint: Blueprint = Input::read(path)?.decode()?;
+    let blueprint: Blueprint = match (&args.name, &args.filename) {
+        (Some(name), _) => {
+            let session = Session::open(globals).await?;
+            session.read(&of_kind("blueprint", &args.resource_namespace, name)).await?
+        }
+        (None, Some(path)) => Input::read(path)?.decode()?,
+        (None, None) => {
+            return Err(Failure::usage("cannot check a Blueprint without --name or --filename"));
+        }
+    };
     let mut complaints = Vec::new();
     for (name, action) in &blueprint.actions {
         if let Some(action) = action {

@@ -2,13 +2,15 @@
 
 use super::{Args, failed, passed};
 use crate::failure::Failure;
+use crate::kanctl::cluster::{Session, refused};
 use crate::kanctl::create::suffix;
 use crate::kanctl::shelf::Shelf;
-use crate::kanctl::{cluster, schema};
+use crate::kanctl::{Globals, schema};
 use bytes::Bytes;
-use cistern_action::profile::resolve;
+use cistern_action::profile::{self, resolve};
 use cistern_api::Profile;
 use cistern_api::wire::ProfileJson;
+use cistern_functions::reference::of_kind;
 use cistern_mover::Place;
 use cistern_store::Objects;
 use futures::TryStreamExt as _;
@@ -23,29 +25,46 @@ const PROBE: &[u8] = b"written by `kanctl validate profile`; may be deleted\n";
 /// Letters of the probe's name: no object of anybody's has it.
 const NAME_LETTERS: usize = 16;
 
-/// Runs all checks, up to the first that fails.
-pub async fn run(args: &Args) -> Result<(), Failure> {
-    if let Some(name) = &args.name {
-        let instead = format!(
-            "hand it in: kubectl get profiles.cr.kanister.io {name} -n {} -o yaml | kanctl validate profile -f -",
-            args.resource_namespace
-        );
-        return Err(cluster::cannot_look_up("Profile", name, &instead));
-    }
-    let Some(path) = &args.filename else {
-        return Err(Failure::usage("cannot check a Profile without --filename"));
+/// Finds the Profile and runs all checks, up to the first that fails.
+pub async fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
+    let (profile, shelf) = match (&args.name, &args.filename) {
+        (Some(name), _) => from_cluster(&args.resource_namespace, name, globals).await?,
+        (None, Some(path)) => {
+            let mut shelf = Shelf::default();
+            shelf.add(path)?;
+            (only_profile(&shelf)?, shelf)
+        }
+        (None, None) => {
+            return Err(Failure::usage("cannot check a Profile without --name or --filename"));
+        }
     };
-    let mut shelf = Shelf::default();
-    shelf.add(path)?;
-    let profile = only_profile(&shelf)?;
-    schema::check(&profile).map_err(|complaints| failed(SCHEMA, Failure::usage(complaints.join("\n"))))?;
+    check(&profile, &shelf, args.schema_validation_only).await
+}
+
+/// Runs all checks of a Profile whose Secret lies on the shelf, up to the first that fails.
+///
+/// # Errors
+/// The check that failed, and why; it has been printed by then.
+pub async fn check(profile: &Profile, shelf: &Shelf, schema_only: bool) -> Result<(), Failure> {
+    schema::check(profile).map_err(|complaints| failed(SCHEMA, Failure::usage(complaints.join("\n"))))?;
     passed(SCHEMA)?;
-    if args.schema_validation_only {
+    if schema_only {
         return Ok(());
     }
-    let (objects, prefix) = open(&profile, &shelf).await.map_err(|e| failed(BUCKET, e))?;
+    let (objects, prefix) = open(profile, shelf).await.map_err(|e| failed(BUCKET, e))?;
     passed(BUCKET)?;
     probe(&objects, &prefix).await
+}
+
+async fn from_cluster(namespace: &str, name: &str, globals: &Globals) -> Result<(Profile, Shelf), Failure> {
+    let session = Session::open(globals).await?;
+    let profile: Profile = session.read(&of_kind("profile", namespace, name)).await?;
+    let mut shelf = Shelf::default();
+    for secret in profile::secrets(&profile) {
+        let at = of_kind("secret", &secret.namespace, &secret.name);
+        shelf.put(session.cluster.get(&at).await.map_err(|e| refused("read", &at, &e))?);
+    }
+    Ok((profile, shelf))
 }
 
 fn only_profile(shelf: &Shelf) -> Result<Profile, Failure> {
