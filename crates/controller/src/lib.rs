@@ -4,15 +4,23 @@
 //! | file | subject |
 //! |---|---|
 //! | `reconcile.rs` | which ActionSets are under way; a task for each, and a bound on how many |
+//! | `queue.rs` | whose turn it is |
 //! | `order.rs` | one ActionSet, from being taken up to its end |
+//! | `wishes.rs` | what users say by annotations about how it is carried out |
+//! | `changes.rs` | what has come about between two statuses |
+//! | `events.rs`, `metrics.rs` | the same, told to people and to Prometheus |
 //! | `objects.rs` | the only writer of ActionSets |
 //! | `surroundings.rs` | what an action needs to know of the cluster |
 //! | `cluster.rs` | the Kubernetes API behind the port `Cluster` |
-//! | `leftovers.rs` | pods whose outcome has been recorded |
+//! | `leftovers.rs`, `finished.rs` | pods whose outcome has been recorded, ActionSets that ended long ago |
+//! | `schedules.rs`, `rhythm.rs` | BackupSchedules: what is due, and runs of it |
+//! | `expiry.rs`, `keep.rs` | runs that are not kept any longer |
+//! | `discover.rs` | which blueprint belongs to which object |
+//! | `certificate.rs` | the certificate of the webhook |
 //! | `webhook.rs` | which blueprints are let in |
 //!
 //! # Guarantees
-//! * Each phase runs once. It is claimed in the status before it starts; what it does is found again by names
+//! * Each phase runs once, or as often as its blueprint allows. It is claimed in the status before it starts; what it does is found again by names
 //!   that follow from ActionSet, action and phase. A controller may die at any point: the next one goes on
 //!   with what is there. Only a command in a container that is not ours (KubeExec) cannot be found again: it
 //!   fails with a sentence that says so.
@@ -26,19 +34,34 @@
     reason = "json! unwraps what cannot fail; tests/tidy.rs holds this crate to the same words"
 )]
 
+pub mod certificate;
 mod cluster;
+mod changes;
+pub mod discover;
+mod events;
+mod expiry;
+mod finished;
+mod keep;
 mod leftovers;
+mod metrics;
 mod objects;
 mod order;
+mod queue;
 mod reconcile;
+mod rhythm;
+pub mod schedules;
 mod surroundings;
 pub mod webhook;
+pub mod wishes;
 
 pub use cluster::{KubeCluster, connect};
-pub use reconcile::{Controller, Place};
+pub use metrics::Metrics;
+pub use objects::needs_work;
+pub use queue::Place;
+pub use reconcile::Controller;
 
 use cistern_api::Time;
-use cistern_functions::setting::Limits;
+use cistern_functions::setting::{Limits, TOOLS_IMAGE};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,12 +81,24 @@ pub struct Rules {
     pub namespace: String,
     /// The service account of such pods.
     pub service_account: Option<String>,
+    /// An image with this program, from which pods get our `kando`; without one they have what their images
+    /// have.
+    pub mover_image: Option<String>,
+    /// The image of functions that move data where a blueprint names none.
+    pub tools_image: String,
+    /// Whether `toJson .Profile` yields the profile itself, credential included, in every blueprint; Kanister's
+    /// own `kando` knows nothing else.
+    pub profile_in_commands: bool,
     /// Whether pods keep to Kubernetes' restricted profile unless an override says otherwise.
     pub restricted: bool,
     /// The namespaces whose ActionSets it carries out; none is all.
     pub watched: Vec<String>,
     /// As many ActionSets are under way at the same time; more wait.
     pub under_way_max: usize,
+    /// And as many of one namespace.
+    pub under_way_max_per_namespace: usize,
+    /// How long after its end an ActionSet is deleted that says nothing itself; without it, never.
+    pub ttl_after_finished: Option<Duration>,
     /// All ActionSets are looked at this often, whatever a watch reports.
     pub look_every: Duration,
     /// How long calls may take.
@@ -76,9 +111,14 @@ impl Rules {
         Rules {
             namespace: namespace.to_owned(),
             service_account: None,
+            mover_image: None,
+            tools_image: TOOLS_IMAGE.to_owned(),
+            profile_in_commands: false,
             restricted: true,
             watched: vec![namespace.to_owned()],
             under_way_max: 50,
+            under_way_max_per_namespace: 50,
+            ttl_after_finished: None,
             look_every: Duration::from_secs(60),
             limits: Limits::default(),
         }

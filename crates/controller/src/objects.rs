@@ -5,8 +5,11 @@
 //!   controllers with the same ActionSet one goes on, the other learns that it is [`Lost`].
 //! * What users change meanwhile (labels, annotations, a deletion) is kept and does not stop a write.
 //! * A write whose answer was lost is not taken for somebody else's; it is made again.
+//! * What has ended has a label that says so: those who look for work need not read it again.
 
-use cistern_api::{ActionSet, ActionSetStatus, State, Time};
+use crate::queue::Place;
+use crate::wishes::Annotations;
+use cistern_api::{ActionSet, ActionSetStatus, Phase, State, Time};
 use cistern_functions::patience::ask;
 use cistern_functions::ports::{Cluster, Refusal, Why};
 use cistern_functions::reference::of_kind;
@@ -19,6 +22,10 @@ const HELD_BY: &str = "cistern.dev/held-by";
 const STARTED: &str = "cistern.dev/started";
 /// Keeps an ActionSet that is deleted while under way until its deferred phases have run.
 const FINALIZER: &str = "cistern.dev/under-way";
+/// Label of what has ended: `complete` or `failed`.
+const ENDED: &str = "cistern.dev/state";
+/// Selects what has not ended, as far as labels tell.
+pub(crate) const NOT_ENDED: &str = "!cistern.dev/state";
 /// How often users may get in between with a change of their own.
 const TRIES: usize = 20;
 
@@ -72,6 +79,11 @@ impl Held {
         self.raw["metadata"]["labels"][name].as_str().map(str::to_owned)
     }
 
+    /// Its annotations, as they were read.
+    pub(crate) fn annotations(&self) -> Annotations {
+        self.action_set.metadata.annotations.clone().unwrap_or_default()
+    }
+
     /// A user has asked for its deletion.
     pub(crate) fn deleted(&self) -> bool {
         !self.raw["metadata"]["deletionTimestamp"].is_null()
@@ -99,6 +111,67 @@ impl Held {
     }
 }
 
+/// An ActionSet at a glance: what one needs to know of thousands of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Glance {
+    pub(crate) place: Place,
+    pub(crate) uid: String,
+    /// When it was made, as text.
+    pub(crate) created: String,
+    pub(crate) state: State,
+    /// There is, or may be, something left to do.
+    pub(crate) work: bool,
+    pub(crate) deleted: bool,
+    pub(crate) annotations: Annotations,
+    /// When it was taken up, as text.
+    pub(crate) started: String,
+    /// When it came to its end, as text.
+    pub(crate) ended: String,
+    /// Nothing of it runs, and a user holds back what comes next.
+    pub(crate) held_back: bool,
+}
+
+impl Glance {
+    fn of(raw: &Json) -> Glance {
+        let text = |value: &Json| value.as_str().unwrap_or_default().to_owned();
+        let (meta, status) = (&raw["metadata"], &raw["status"]);
+        let state = serde_json::from_value(status["state"].clone()).unwrap_or_default();
+        let ended = matches!(state, State::Complete | State::Failed);
+        let deleted = !meta["deletionTimestamp"].is_null();
+        let keeps = finalizers(raw).iter().any(|f| f == FINALIZER);
+        let annotations = meta["annotations"].as_object().into_iter().flatten();
+        Glance {
+            place: Place { namespace: text(&meta["namespace"]), name: text(&meta["name"]) },
+            uid: text(&meta["uid"]),
+            created: text(&meta["creationTimestamp"]),
+            state,
+            work: keeps || (!ended && !deleted),
+            deleted,
+            annotations: annotations.map(|(key, value)| (key.clone(), text(value))).collect(),
+            started: text(&meta["annotations"][STARTED]),
+            ended: text(&status["completionTime"]),
+            held_back: held_back(status),
+        }
+    }
+}
+
+/// Whether the status says that it is suspended, and nothing runs that somebody would have to take up.
+fn held_back(status: &Json) -> bool {
+    let list = |value: &'_ Json| value.as_array().cloned().unwrap_or_default();
+    let told = list(&status["conditions"]).iter().any(|condition| condition["reason"] == "Suspended");
+    told && list(&status["actions"]).iter().all(|action| {
+        let phases = list(&action["phases"]);
+        let states = phases.iter().map(|phase| &phase["state"]).chain([&action["deferPhase"]["state"]]);
+        states.into_iter().all(|state| *state != "running" && *state != "failed")
+    })
+}
+
+/// Whether a controller has anything to do for the ActionSet: what a watch reports of one that has ended need
+/// not be handed on.
+pub fn needs_work(raw: &Json) -> bool {
+    Glance::of(raw).work
+}
+
 /// Whether the status is final.
 pub(crate) fn ended(status: &ActionSetStatus) -> bool {
     matches!(status.state, State::Complete | State::Failed)
@@ -115,11 +188,26 @@ pub(crate) struct Objects {
 }
 
 impl Objects {
-    /// All ActionSets of a namespace; of all namespaces if it is empty. What cannot be read is left out: one
-    /// such object must not stop all others.
+    /// ActionSets of a namespace with these labels, at a glance; of all namespaces if it is empty. Asked once.
+    pub(crate) async fn glance(&self, namespace: &str, selector: &str) -> Result<Vec<Glance>, Refusal> {
+        let found = self.cluster.list(&of_kind("actionset", namespace, ""), selector).await?;
+        Ok(found.iter().map(Glance::of).collect())
+    }
+
+    /// One of them, if it is there. Asked once.
+    pub(crate) async fn glance_at(&self, place: &Place) -> Result<Option<Glance>, Refusal> {
+        match self.cluster.get(&of_kind("actionset", &place.namespace, &place.name)).await {
+            Ok(raw) => Ok(Some(Glance::of(&raw))),
+            Err(refusal) if refusal.why == Why::Absent => Ok(None),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// ActionSets of a namespace that have not ended, as far as labels tell; of all namespaces if it is empty.
+    /// What cannot be read is left out: one such object must not stop all others.
     pub(crate) async fn list(&self, namespace: &str) -> Result<Vec<Held>, Refusal> {
         let of = of_kind("actionset", namespace, "");
-        let found = ask(|| self.cluster.list(&of, "")).await?;
+        let found = ask(|| self.cluster.list(&of, NOT_ENDED)).await?;
         Ok(found.into_iter().filter_map(|raw| Held::of(raw).ok()).collect())
     }
 
@@ -146,7 +234,7 @@ impl Objects {
             match ask(|| self.cluster.replace(&at, &next)).await {
                 Ok(raw) => {
                     *held = Held::of(raw)?;
-                    return Ok(());
+                    return keeps_attempts(held, status).map_err(Lost::from);
                 }
                 Err(refusal) if refusal.why == Why::Absent => return Err(Lost::Gone),
                 Err(refusal) if refusal.why == Why::Conflict => {}
@@ -178,6 +266,12 @@ impl Objects {
         if held.started().is_empty() {
             meta["annotations"][STARTED] = now.0.to_string().into();
         }
+        if ended(status) {
+            if !meta["labels"].is_object() {
+                meta["labels"] = json!({});
+            }
+            meta["labels"][ENDED] = status.state.as_str().into();
+        }
         let mut kept = finalizers(&held.raw);
         kept.retain(|f| f != FINALIZER);
         // Kubernetes takes no new finalizer on what is being deleted; ours is there then.
@@ -187,4 +281,23 @@ impl Objects {
         next["metadata"]["finalizers"] = kept.into();
         next
     }
+}
+
+/// Without the number of its attempt a phase would be tried for ever.
+fn keeps_attempts(held: &Held, wrote: &ActionSetStatus) -> Result<(), Refusal> {
+    let attempts = |status: &ActionSetStatus| -> Vec<u32> {
+        let phases = |action: &'_ cistern_api::ActionStatus| {
+            let all = action.phases.iter().chain([&action.defer_phase]);
+            all.map(|phase: &Phase| phase.attempt.max(1)).collect::<Vec<_>>()
+        };
+        status.actions.iter().flat_map(phases).collect()
+    };
+    if held.action_set.status.as_ref().map(attempts) == Some(attempts(wrote)) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Why::Invalid,
+        "the cluster does not keep all of the status: its definition of ActionSets is not the one that comes with \
+         this controller; apply that (deploy/crds)",
+    ))
 }

@@ -4,12 +4,17 @@
 //! Whoever takes the ActionSet up next finds the calls that were claimed ([`orphans`]) and makes those again
 //! that find their own traces. The others fail, and their deferred phase runs.
 
-use crate::leftovers;
+use crate::changes::{self, Change};
+use crate::events::{self, Event, Recorder, Subject};
+use crate::metrics::Metrics;
 use crate::objects::{Held, Lost, Objects, ended};
 use crate::surroundings::Surroundings;
-use crate::{Rules, World};
-use cistern_action::machine::{Again, Call, CallId, Need, PhaseId, Seen, Step, again, decide, orphans};
-use cistern_api::{ActionSetStatus, Object, State};
+use crate::wishes::{self, Annotations, PhaseWish, Wishes};
+use crate::{Rules, World, leftovers};
+use cistern_action::machine::{
+    Again, Call, CallId, Found, Need, PhaseId, Seen, Step, again, decide, orphans, wake,
+};
+use cistern_api::{ActionSetStatus, Blueprint, Object, State, Time};
 use cistern_functions::setting::{Origin, Setting};
 use cistern_functions::{pod, survives};
 use std::collections::BTreeMap;
@@ -18,9 +23,11 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 
-/// Why a call ended that was under way when its ActionSet was deleted.
-const CANCELLED: &str = "the ActionSet was deleted while it was under way";
-/// An ActionSet under way is looked at this often, should the news of its deletion get lost.
+/// Why calls end, and others never begin, when their ActionSet is deleted.
+const DELETED: &str = "the ActionSet was deleted";
+/// The same when a user cancels it.
+const CANCELLED: &str = "the ActionSet was cancelled (annotation cistern.dev/cancel)";
+/// An ActionSet under way is looked at this often, should the news of a change get lost.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// What all ActionSets under way have in common.
@@ -28,6 +35,17 @@ pub(crate) struct Shared {
     pub(crate) objects: Objects,
     pub(crate) rules: Rules,
     pub(crate) world: World,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) recorder: Recorder,
+}
+
+/// How an ActionSet is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// It has come to its end.
+    Ended,
+    /// Nothing of it runs, and a user holds back what comes next.
+    HeldBack,
 }
 
 /// An ActionSet under way. Dropped, it stops its calls; their pods go on.
@@ -37,28 +55,53 @@ pub(crate) struct Order {
     seen: Seen,
     calls: JoinSet<(CallId, Result<Object, String>)>,
     handles: BTreeMap<CallId, AbortHandle>,
-    cancelled: bool,
+    /// Its annotations as they were seen last; what is held may be older.
+    said: Annotations,
+    deleted: bool,
+    wishes: Wishes,
+    phases: BTreeMap<CallId, PhaseWish>,
 }
 
 impl Order {
     pub(crate) fn new(shared: Arc<Shared>, held: Held) -> Order {
         let seen = Seen::new(held.action_set.clone(), (shared.world.now)());
-        let cancelled = held.deleted();
-        Order { shared, held, seen, calls: JoinSet::new(), handles: BTreeMap::new(), cancelled }
+        let (said, deleted) = (held.annotations(), held.deleted());
+        Order {
+            shared,
+            held,
+            seen,
+            calls: JoinSet::new(),
+            handles: BTreeMap::new(),
+            said,
+            deleted,
+            wishes: Wishes::default(),
+            phases: BTreeMap::new(),
+        }
     }
 
     /// Carries the ActionSet to its end. `news` says that it has changed.
-    pub(crate) async fn carry_out(mut self, news: &Notify) -> Result<(), Lost> {
+    pub(crate) async fn carry_out(mut self, news: &Notify) -> Result<Left, Lost> {
+        self.heed();
         self.take_up().await?;
         loop {
             self.advance().await?;
             if self.held.action_set.status.as_ref().is_some_and(ended) {
-                return Ok(());
+                return Ok(Left::Ended);
             }
+            let idle = self.seen.running.is_empty() && wake(&self.seen).is_none();
+            if idle && self.seen.conduct.suspended {
+                return Ok(Left::HeldBack);
+            }
+            let pause = self.pause();
             tokio::select! {
                 Some(joined) = self.calls.join_next() => self.note_end(joined),
                 () = news.notified() => self.look().await?,
-                () = tokio::time::sleep(LOOK_EVERY) => self.look().await?,
+                () = tokio::time::sleep(pause) => {
+                    if pause == LOOK_EVERY {
+                        self.look().await?;
+                    }
+                    self.heed();
+                }
             }
         }
     }
@@ -70,15 +113,9 @@ impl Order {
             // Ended by somebody's hand, and still kept by us.
             return self.store(&status).await;
         }
-        if status.state == State::Pending && self.cancelled {
-            let mut never = status;
-            never.state = State::Failed;
-            never.error.message = "the ActionSet was deleted before it began".to_owned();
-            return self.store(&never).await;
-        }
         for id in orphans(&self.seen) {
-            if self.cancelled && id.phase != PhaseId::Deferred {
-                self.seen.ended.insert(id, Err(CANCELLED.to_owned()));
+            if let Some(reason) = self.seen.conduct.stop.clone().filter(|_| id.phase != PhaseId::Deferred) {
+                self.seen.ended.insert(id, Err(reason));
                 continue;
             }
             match self.call_again(id).await? {
@@ -114,10 +151,13 @@ impl Order {
                 Some(Step::Record(status)) => self.record(&status).await?,
                 Some(Step::Start(call, claimed)) => {
                     self.store(&claimed).await?;
-                    if self.cancelled && call.id.phase != PhaseId::Deferred {
-                        self.seen.ended.insert(call.id, Err(CANCELLED.to_owned()));
-                    } else {
-                        self.begin(*call, false);
+                    // The claim may have come back with a user's wish to stop.
+                    let stop = self.seen.conduct.stop.clone();
+                    match stop.filter(|_| call.id.phase != PhaseId::Deferred) {
+                        Some(reason) => {
+                            self.seen.ended.insert(call.id, Err(reason));
+                        }
+                        None => self.begin(*call, false),
                     }
                 }
             }
@@ -130,33 +170,168 @@ impl Order {
                 cluster: &*self.shared.objects.cluster,
                 action_set: &self.seen.action_set,
                 started: self.held.started(),
+                profile_in_commands: self.shared.rules.profile_in_commands,
             };
             let found = surroundings.find(&need).await?;
             self.seen.found.insert(need, found);
         }
+        // Blueprints say how their phases are to be carried out.
+        self.heed();
         Ok(())
     }
 
     /// Stores a status, then takes away the pods of the calls that have ended by it.
     async fn record(&mut self, status: &ActionSetStatus) -> Result<(), Lost> {
-        self.store(status).await?;
+        // Storing may end other calls, if a user wants it to stop: those are not in this status.
         let ended: Vec<CallId> = self.seen.ended.keys().copied().collect();
+        self.store(status).await?;
         for call in ended {
+            let failed = self.seen.ended.remove(&call).is_some_and(|outcome| outcome.is_err());
+            let keep = self.wishes.keep_failed.filter(|_| failed);
+            let until = keep.map(|keep| leftovers::until(&self.seen.now, keep));
             // What stays because of a refusal is swept later.
-            let _ = leftovers::remove(&self.shared.objects, self.held.uid(), call).await;
-            self.seen.ended.remove(&call);
+            let _ = leftovers::remove(&self.shared.objects, self.held.uid(), call, until.as_ref()).await;
         }
         Ok(())
     }
 
     async fn store(&mut self, status: &ActionSetStatus) -> Result<(), Lost> {
+        let before = self.held.action_set.status.clone();
         self.shared.objects.store(&mut self.held, status, &self.seen.now).await?;
         // The order itself stays as it was taken up, whatever a user makes of it meanwhile.
         self.seen.action_set.status.clone_from(&self.held.action_set.status);
-        if self.held.deleted() {
-            self.cancel();
-        }
+        self.tell(&changes::between(before.as_ref(), status), status);
+        self.said = self.held.annotations();
+        self.deleted = self.held.deleted();
+        self.heed();
         Ok(())
+    }
+
+    /// Tells what came about in events and numbers.
+    fn tell(&self, changes: &[Change], status: &ActionSetStatus) {
+        let subject = Subject {
+            kind: "ActionSet",
+            namespace: self.held.namespace().to_owned(),
+            name: self.held.name().to_owned(),
+            uid: self.held.uid().to_owned(),
+        };
+        let mut told = events::told(&subject, status, changes);
+        for change in changes {
+            match change {
+                Change::PhaseEnded(id) => self.count_phase(*id, status, true),
+                Change::PhaseFailed(id) => self.count_phase(*id, status, false),
+                Change::PhaseRetried(id) => {
+                    self.count_phase(*id, status, false);
+                    self.shared.metrics.phase_retried(self.function(*id));
+                }
+                Change::Complete | Change::Failed => {
+                    for action in &status.actions {
+                        self.shared.metrics.action_ended(action, status.state, &self.seen.now);
+                    }
+                }
+                Change::ActionStarted(_) | Change::PhaseStarted(_) | Change::Suspended => {}
+            }
+            if *change == Change::Failed {
+                told.extend(self.blueprints().map(|blueprint| failure(&subject, blueprint, status)));
+            }
+        }
+        for event in told {
+            if !self.shared.recorder.tell(event, &self.seen.now) {
+                self.shared.metrics.event_dropped();
+            }
+        }
+    }
+
+    fn blueprints(&self) -> impl Iterator<Item = &Blueprint> {
+        self.seen.found.values().filter_map(|found| match found {
+            Ok(Found::Blueprint(blueprint)) => Some(&**blueprint),
+            _ => None,
+        })
+    }
+
+    fn blueprint(&self, name: &str) -> Option<&Blueprint> {
+        match self.seen.found.get(&Need::Blueprint(name.to_owned())) {
+            Some(Ok(Found::Blueprint(blueprint))) => Some(blueprint),
+            _ => None,
+        }
+    }
+
+    /// The function of a phase; nothing if its blueprint is not known.
+    fn function(&self, id: CallId) -> &str {
+        let spec = self.seen.action_set.spec.as_ref().and_then(|spec| spec.actions.get(id.action));
+        let action = spec.and_then(|spec| self.blueprint(&spec.blueprint)?.action(&spec.name));
+        let phase = action.and_then(|action| match id.phase {
+            PhaseId::Index(i) => action.phases.get(i),
+            PhaseId::Deferred => action.defer_phase.as_ref(),
+        });
+        phase.map_or("", |phase| phase.func.as_str())
+    }
+
+    fn count_phase(&self, id: CallId, status: &ActionSetStatus, well: bool) {
+        let began = changes::phase(status, id).and_then(|phase| phase.start_time.as_ref());
+        // What never began took no time.
+        if let Some(began) = began {
+            self.shared.metrics.phase_ended(self.function(id), well, passed(began, &self.seen.now));
+        }
+    }
+
+    /// Takes to heart what users say by annotations, and whether the time is up.
+    fn heed(&mut self) {
+        self.seen.now = (self.shared.world.now)();
+        let (wishes, mut wrong) = Wishes::of(&self.said);
+        self.phases.clear();
+        let actions = self.seen.action_set.spec.iter().flat_map(|spec| spec.actions.iter().enumerate());
+        let mut phases = BTreeMap::new();
+        for (index, action) in actions {
+            let Some(blueprint) = self.blueprint(&action.blueprint) else { continue };
+            let (said, senseless) = wishes::phases(index, action, blueprint, &self.said);
+            phases.extend(said);
+            wrong.extend(senseless);
+        }
+        self.phases = phases;
+        self.wishes = wishes;
+        self.seen.conduct.suspended = self.wishes.suspend;
+        self.seen.conduct.attempts = self.phases.iter().map(|(id, wish)| (*id, wish.attempts)).collect();
+        let status = self.seen.action_set.status.as_ref();
+        let begun = status.is_some_and(|status| status.state != State::Pending);
+        let reason = match (self.deleted, self.wishes.cancel, self.time_left()) {
+            (true, ..) => DELETED.to_owned(),
+            (_, true, _) => CANCELLED.to_owned(),
+            (.., Some(Duration::ZERO)) => too_long(self.wishes.timeout.unwrap_or_default()),
+            // Once it has begun, what makes no sense is passed over.
+            _ if !wrong.is_empty() && !begun => wrong.join("\n"),
+            _ => return,
+        };
+        if self.seen.conduct.stop.is_none() {
+            self.stop(&reason);
+        }
+    }
+
+    /// How much of its time the ActionSet has left, if there is a limit.
+    fn time_left(&self) -> Option<Duration> {
+        let began: Time = Time(self.held.started().parse().ok()?);
+        Some(self.wishes.timeout?.saturating_sub(passed(&began, &self.seen.now)))
+    }
+
+    /// Until there is something to do besides waiting for calls.
+    fn pause(&self) -> Duration {
+        let wake = wake(&self.seen).map(|time| passed(&self.seen.now, &time));
+        let left = self.time_left().filter(|_| self.seen.conduct.stop.is_none());
+        let next = wake.into_iter().chain(left).chain([LOOK_EVERY]).min();
+        next.unwrap_or(LOOK_EVERY).max(Duration::from_millis(1))
+    }
+
+    /// How long the attempt at the phase may still take, and how long it might in all.
+    fn limit(&self, id: CallId) -> Option<(Duration, Duration)> {
+        let limit = self.phases.get(&id)?.timeout?;
+        let status = self.seen.action_set.status.as_ref()?;
+        let began = changes::phase(status, id)?.start_time.as_ref()?;
+        Some((limit.saturating_sub(passed(began, &self.seen.now)), limit))
+    }
+
+    fn attempt(&self, id: CallId) -> u32 {
+        let status = self.seen.action_set.status.as_ref();
+        status.and_then(|status| changes::phase(status, id)).map_or(1, |phase| phase.attempt.max(1))
     }
 
     fn begin(&mut self, call: Call, resumed: bool) {
@@ -170,15 +345,26 @@ impl Order {
             },
             namespace: rules.namespace.clone(),
             service_account: rules.service_account.clone(),
+            mover_image: rules.mover_image.clone(),
+            tools_image: rules.tools_image.clone(),
             restricted: rules.restricted,
             resumed,
+            attempt: self.attempt(call.id),
             limits: rules.limits.clone(),
         };
         let id = call.id;
+        let limit = self.limit(id);
         let shared = Arc::clone(&self.shared);
         self.seen.running.insert(id);
         let handle = self.calls.spawn(async move {
-            (id, cistern_functions::call(&call, &setting, &*shared.objects.cluster).await)
+            let outcome = cistern_functions::call(&call, &setting, &*shared.objects.cluster);
+            match limit {
+                None => (id, outcome.await),
+                Some((left, limit)) => {
+                    let late = |_| Err(format!("it took longer than {}, its limit", words(limit)));
+                    (id, tokio::time::timeout(left, outcome).await.unwrap_or_else(late))
+                }
+            }
         });
         self.handles.insert(id, handle);
     }
@@ -201,27 +387,62 @@ impl Order {
         }
     }
 
-    /// Looks whether the ActionSet has been deleted. Whether it is another's by now shows when it is stored.
+    /// Looks what users say by now. Whether it is another controller's by now shows when it is stored.
     async fn look(&mut self) -> Result<(), Lost> {
         let objects = &self.shared.objects;
         let fresh = objects.read(self.held.namespace(), self.held.name()).await?;
         let fresh = fresh.filter(|fresh| fresh.uid() == self.held.uid()).ok_or(Lost::Gone)?;
-        if fresh.deleted() {
-            self.cancel();
-        }
+        self.said = fresh.annotations();
+        self.deleted = fresh.deleted();
+        self.heed();
         Ok(())
     }
 
-    /// Stops every call except deferred ones.
-    fn cancel(&mut self) {
-        self.cancelled = true;
+    /// Ends every call except deferred ones; none begins any more.
+    fn stop(&mut self, reason: &str) {
+        self.seen.conduct.stop = Some(reason.to_owned());
         let running: Vec<CallId> = self.seen.running.iter().copied().collect();
         for id in running.into_iter().filter(|id| id.phase != PhaseId::Deferred) {
             if let Some(handle) = self.handles.remove(&id) {
                 handle.abort();
             }
             self.seen.running.remove(&id);
-            self.seen.ended.insert(id, Err(CANCELLED.to_owned()));
+            self.seen.ended.insert(id, Err(reason.to_owned()));
         }
     }
+}
+
+/// A failure, told of the blueprint.
+fn failure(subject: &Subject, blueprint: &Blueprint, status: &ActionSetStatus) -> Event {
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    let meta = &blueprint.metadata;
+    Event {
+        subject: Subject {
+            kind: "Blueprint",
+            namespace: text(&meta.namespace),
+            name: text(&meta.name),
+            uid: text(&meta.uid),
+        },
+        kind: "Warning",
+        reason: "ActionSetFailed",
+        message: format!("{}: {}", subject.name, status.error.message),
+        about: subject.uid.clone(),
+    }
+}
+
+fn passed(from: &Time, to: &Time) -> Duration {
+    Duration::try_from(to.0.duration_since(from.0)).unwrap_or(Duration::ZERO)
+}
+
+fn too_long(limit: Duration) -> String {
+    format!(
+        "the ActionSet took longer than {}, which its annotation {} allows",
+        words(limit),
+        wishes::TIMEOUT
+    )
+}
+
+/// `1h 30m`
+fn words(duration: Duration) -> String {
+    jiff::SignedDuration::try_from(duration).map_or_else(|_| "for ever".to_owned(), |d| format!("{d:#}"))
 }

@@ -1,46 +1,68 @@
-//! Which ActionSets are under way: one task for each, not more at once than allowed.
+//! Which ActionSets are under way: one task for each, not more at once than allowed; names of the others wait.
 
-use crate::leftovers;
-use crate::objects::{Held, Objects};
-use crate::order::{Order, Shared};
-use crate::{Rules, World};
+use crate::events::{self, Recorded, Recorder};
+use crate::metrics::{Metrics, Trouble};
+use crate::objects::{Glance, Lost, NOT_ENDED, Objects};
+use crate::order::{Left, Order, Shared};
+use crate::queue::{Place, Queue};
+use crate::wishes::Wishes;
+use crate::{Rules, World, finished, leftovers};
+use cistern_api::{State, Time};
+use cistern_functions::patience::ask;
 use cistern_functions::ports::{Cluster, Refusal};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::{Id, JoinSet};
 
 /// An ActionSet that could not be carried on is looked at again after this.
 const PAUSE: Duration = Duration::from_secs(10);
-
-/// Where an ActionSet is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-}
+/// What has ended, too, is looked at in one round out of so many: it may have to be deleted, or have been ended
+/// by another program.
+const ROUNDS_PER_FULL_LOOK: u32 = 10;
 
 /// Carries out ActionSets. Dropped while it runs, it stops in the middle of whatever it does; another one
 /// goes on from there.
 pub struct Controller {
     shared: Arc<Shared>,
-    seats: Arc<Semaphore>,
-    /// By uid: how a task is told that its ActionSet has changed.
-    news: HashMap<String, Arc<Notify>>,
-    tasks: JoinSet<()>,
-    names: HashMap<Id, String>,
+    queue: Queue,
+    /// How a task is told that its ActionSet has changed.
+    news: HashMap<Place, Arc<Notify>>,
+    /// Each says whether its ActionSet must be looked at once more.
+    tasks: JoinSet<bool>,
+    places: HashMap<Id, Place>,
+    /// What runs beside: events are written, what is left over is swept away.
+    beside: JoinSet<()>,
+    sweeping: Option<Id>,
+    recorded: Option<Recorded>,
 }
 
 impl Controller {
     /// A controller that has not begun.
     pub fn new(cluster: Arc<dyn Cluster>, rules: Rules, world: World) -> Controller {
         let objects = Objects { cluster, identity: world.identity.clone() };
-        let seats = Arc::new(Semaphore::new(rules.under_way_max));
-        let shared = Arc::new(Shared { objects, rules, world });
-        Controller { shared, seats, news: HashMap::new(), tasks: JoinSet::new(), names: HashMap::new() }
+        let queue = Queue::new(rules.under_way_max, rules.under_way_max_per_namespace);
+        let (recorder, recorded) = Recorder::new();
+        let metrics = Arc::new(Metrics::new());
+        Controller {
+            shared: Arc::new(Shared { objects, rules, world, metrics, recorder }),
+            queue,
+            news: HashMap::new(),
+            tasks: JoinSet::new(),
+            places: HashMap::new(),
+            beside: JoinSet::new(),
+            sweeping: None,
+            recorded: Some(recorded),
+        }
+    }
+
+    /// The same, counting there instead of for itself.
+    #[must_use]
+    pub fn counting(mut self, metrics: Arc<Metrics>) -> Controller {
+        let shared = Arc::get_mut(&mut self.shared).expect("nothing runs yet that could share it");
+        shared.metrics = metrics;
+        self
     }
 
     /// Runs until it is dropped. `changed` names ActionSets that have changed, so that they are looked at at
@@ -51,29 +73,40 @@ impl Controller {
     /// # Errors
     /// The ActionSets cannot be listed at the start: no permission, or the resource is not defined.
     pub async fn run(mut self, mut changed: mpsc::Receiver<Place>) -> Result<(), Refusal> {
-        self.look_at_all().await?;
-        self.sweep().await;
+        if let Some(recorded) = self.recorded.take() {
+            self.beside.spawn(events::write_all(Arc::clone(&self.shared.objects.cluster), recorded));
+        }
+        let mut expired = Vec::new();
+        for namespace in self.watched() {
+            let found = ask(|| self.shared.objects.glance(&namespace, "")).await?;
+            expired.extend(self.look_at_all(found));
+        }
+        self.sweep(expired);
         let mut rounds = tokio::time::interval(self.shared.rules.look_every);
+        rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         rounds.tick().await;
+        let mut round = 0;
         loop {
+            self.begin();
             tokio::select! {
                 Some(joined) = self.tasks.join_next_with_id() => {
+                    let (id, again) = joined.unwrap_or_else(|error| (error.id(), false));
+                    if let Some(place) = self.places.remove(&id) {
+                        self.news.remove(&place);
+                        self.queue.done(&place);
+                        if again {
+                            self.look_at_one(place).await;
+                        }
+                    }
+                }
+                Some(joined) = self.beside.join_next_with_id() => {
                     let id = joined.map_or_else(|error| error.id(), |(id, ())| id);
-                    if let Some(uid) = self.names.remove(&id) {
-                        self.news.remove(&uid);
-                    }
+                    self.sweeping = self.sweeping.filter(|sweeping| *sweeping != id);
                 }
-                Some(place) = changed.recv() => {
-                    let found = self.shared.objects.read(&place.namespace, &place.name).await;
-                    // What cannot be read now is looked at in the next round.
-                    if let Ok(Some(held)) = found {
-                        self.look_at(held);
-                    }
-                }
+                Some(place) = changed.recv() => self.look_at_one(place).await,
                 _ = rounds.tick() => {
-                    // A round that fails is made up for by the next one.
-                    let _ = self.look_at_all().await;
-                    self.sweep().await;
+                    round += 1;
+                    self.look_around(round % ROUNDS_PER_FULL_LOOK == 0).await;
                 }
             }
         }
@@ -84,50 +117,126 @@ impl Controller {
         if watched.is_empty() { vec![String::new()] } else { watched.clone() }
     }
 
-    async fn look_at_all(&mut self) -> Result<(), Refusal> {
+    /// One round. One that fails is made up for by the next.
+    async fn look_around(&mut self, full: bool) {
+        let mut expired = Vec::new();
         for namespace in self.watched() {
-            for held in self.shared.objects.list(&namespace).await? {
-                self.look_at(held);
+            match self.shared.objects.glance(&namespace, if full { "" } else { NOT_ENDED }).await {
+                Ok(found) if full => expired.extend(self.look_at_all(found)),
+                Ok(found) => self.line_up(found),
+                Err(_) => self.shared.metrics.trouble(Trouble::List),
             }
         }
-        Ok(())
+        self.sweep(expired);
     }
 
-    async fn sweep(&self) {
-        for namespace in self.watched() {
-            // What stays is swept in the next round.
-            let _ = leftovers::sweep(&self.shared.objects, &namespace).await;
-        }
+    /// Lines up what is to be done; those whose time has come to be deleted.
+    fn look_at_all(&mut self, found: Vec<Glance>) -> Vec<Glance> {
+        let now = (self.shared.world.now)();
+        let counted = |state: State| found.iter().filter(|glance| glance.state == state).count();
+        self.shared.metrics.count_ended(counted(State::Complete), counted(State::Failed));
+        let default = self.shared.rules.ttl_after_finished;
+        let (expired, others): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|glance| finished::expired(glance, default, &now));
+        self.line_up(others);
+        expired
     }
 
-    /// Takes the ActionSet up, or tells the task that carries it out.
-    fn look_at(&mut self, held: Held) {
-        if !held.needs_work() {
-            return;
-        }
-        if let Some(news) = self.news.get(held.uid()) {
+    /// Those that have begun before all others, then the oldest.
+    fn line_up(&mut self, mut found: Vec<Glance>) {
+        found.retain(|glance| glance.work);
+        found.sort_by(|a, b| (&a.created, &a.place).cmp(&(&b.created, &b.place)));
+        let (begun, new): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|glance| glance.state == State::Running);
+        begun.into_iter().rev().for_each(|glance| self.look_at(glance, true));
+        new.into_iter().for_each(|glance| self.look_at(glance, false));
+    }
+
+    async fn look_at_one(&mut self, place: Place) {
+        if let Some(news) = self.news.get(&place) {
             news.notify_one();
             return;
         }
-        let news = Arc::new(Notify::new());
-        self.news.insert(held.uid().to_owned(), Arc::clone(&news));
-        let uid = held.uid().to_owned();
-        let task = carry_out(Arc::clone(&self.shared), Arc::clone(&self.seats), held, news);
-        self.names.insert(self.tasks.spawn(task).id(), uid);
+        // What cannot be read now is looked at in the next round.
+        if let Ok(Some(glance)) = self.shared.objects.glance_at(&place).await {
+            let begun = glance.state == State::Running;
+            self.look_at(glance, begun);
+        }
+    }
+
+    /// Lines the ActionSet up, or tells the task that carries it out.
+    fn look_at(&mut self, glance: Glance, first: bool) {
+        if let Some(news) = self.news.get(&glance.place) {
+            news.notify_one();
+            return;
+        }
+        if glance.work && !waits_for_a_user(&glance, &(self.shared.world.now)()) {
+            self.queue.push(glance.place, first);
+        }
+    }
+
+    /// Begins with those whose turn it is.
+    fn begin(&mut self) {
+        while let Some(place) = self.queue.next() {
+            let news = Arc::new(Notify::new());
+            self.news.insert(place.clone(), Arc::clone(&news));
+            let task = carry_out(Arc::clone(&self.shared), place.clone(), news);
+            self.places.insert(self.tasks.spawn(task).id(), place);
+        }
+        self.shared.metrics.count_states(self.queue.waiting(), self.queue.under_way());
+    }
+
+    /// Takes away beside what is left over, unless that is still going on.
+    fn sweep(&mut self, expired: Vec<Glance>) {
+        if self.sweeping.is_some() {
+            return;
+        }
+        let (shared, watched) = (Arc::clone(&self.shared), self.watched());
+        let task = async move {
+            for namespace in watched {
+                let now = (shared.world.now)();
+                // What stays is swept in the next round.
+                if leftovers::sweep(&shared.objects, &namespace, &now).await.is_err() {
+                    shared.metrics.trouble(Trouble::Sweep);
+                }
+            }
+            if finished::delete(&shared.objects, &expired).await.is_err() {
+                shared.metrics.trouble(Trouble::Sweep);
+            }
+        };
+        self.sweeping = Some(self.beside.spawn(task).id());
     }
 }
 
-/// One ActionSet, from when there is a seat to its end.
-async fn carry_out(shared: Arc<Shared>, seats: Arc<Semaphore>, held: Held, news: Arc<Notify>) {
-    let Ok(_seat) = seats.acquire().await else { return };
+/// Whether nothing can be done for the ActionSet until a user says something else.
+fn waits_for_a_user(glance: &Glance, now: &Time) -> bool {
+    let (wishes, _) = Wishes::of(&glance.annotations);
+    let began = glance.started.parse().map(Time);
+    let overdue = match (wishes.timeout, began) {
+        (Some(timeout), Ok(began)) => {
+            Duration::try_from(now.0.duration_since(began.0)).is_ok_and(|passed| passed >= timeout)
+        }
+        _ => false,
+    };
+    glance.held_back && wishes.suspend && !wishes.cancel && !glance.deleted && !overdue
+}
+
+/// One ActionSet whose turn it is, to its end; whether it must be looked at once more.
+async fn carry_out(shared: Arc<Shared>, place: Place, news: Arc<Notify>) -> bool {
     // It may have waited for long.
-    let fresh = shared.objects.read(held.namespace(), held.name()).await;
-    let Ok(Some(fresh)) = fresh else { return };
-    if !fresh.needs_work() || fresh.uid() != held.uid() {
-        return;
+    let Ok(Some(held)) = shared.objects.read(&place.namespace, &place.name).await else { return false };
+    if !held.needs_work() {
+        return false;
     }
-    if Order::new(Arc::clone(&shared), fresh).carry_out(&news).await.is_err() {
-        // Not again at once: the next round takes it up, if it is still ours.
-        tokio::time::sleep(PAUSE).await;
-    }
+    let trouble = match Order::new(Arc::clone(&shared), held).carry_out(&news).await {
+        Ok(Left::Ended) => return false,
+        // What a user said meanwhile may have been told to nobody; or there is another one of that name.
+        Ok(Left::HeldBack) | Err(Lost::Gone) => return true,
+        Err(Lost::Taken) => Trouble::Taken,
+        Err(Lost::Refused(_)) => Trouble::Refused,
+    };
+    shared.metrics.trouble(trouble);
+    // Not again at once: the next round takes it up, if it is still ours.
+    tokio::time::sleep(PAUSE).await;
+    false
 }

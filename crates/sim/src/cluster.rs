@@ -32,6 +32,8 @@ pub struct Plot {
     pub prints: String,
     /// Its exit status.
     pub exit: i32,
+    /// It ends with status 1 instead the first so many times.
+    pub fails_first: usize,
     /// What stands in the pod's termination message.
     pub message: String,
     /// Why its pod does not start, such as `ImagePullBackOff`.
@@ -210,11 +212,17 @@ impl State {
         self.plots.iter().find(|plot| command.contains(plot.word)).cloned().unwrap_or_default()
     }
 
-    fn count(&mut self, command: &str) {
-        let word = self.plot(command).word;
-        if !word.is_empty() {
-            *self.began.entry(word.to_owned()).or_default() += 1;
+    /// A command begins, and is counted.
+    fn begun(&mut self, command: &str) -> Plot {
+        let mut plot = self.plot(command);
+        if !plot.word.is_empty() {
+            let times = self.began.entry(plot.word.to_owned()).or_default();
+            *times += 1;
+            if *times <= plot.fails_first {
+                plot.exit = 1;
+            }
         }
+        plot
     }
 
     fn delete(&mut self, at: &ObjectReference) -> Result<(), Refusal> {
@@ -295,9 +303,8 @@ impl Cluster for PaperCluster {
         let said = format!("exec {}/{} {}", of.namespace, of.pod, pods::unwrapped(command).join(" "));
         let plot = self
             .write(said, |state| {
-                state.count(&text);
                 state.inputs.push(String::from_utf8_lossy(input).into_owned());
-                Ok(state.plot(&text))
+                Ok(state.begun(&text))
             })
             .await?;
         sleep(Duration::from_secs(plot.secs)).await;

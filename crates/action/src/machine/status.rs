@@ -1,5 +1,6 @@
 //! The status of an ActionSet: how it changes when a phase begins and ends, and at the end of all.
 
+use cistern_api::wire::SnapshotJson;
 use cistern_api::{ActionSetStatus, ActionStatus, Object, Phase, State, Time};
 
 use super::{Act, CallId, PhaseId, Seen, phase};
@@ -98,6 +99,7 @@ pub(super) fn end(status: &mut ActionSetStatus, call: CallId, outcome: Result<&O
             Ok(output) => {
                 phase.state = State::Complete;
                 phase.output = (*output).clone();
+                phase.progress.uploaded_bytes = phase.progress.uploaded_bytes.max(stored_bytes(output));
                 phase.progress.progress_percent = "100".to_owned();
             }
             Err(_) => phase.state = State::Failed,
@@ -145,13 +147,21 @@ pub(super) fn finished(seen: &Seen, acts: &[Act<'_>], status: &ActionSetStatus) 
     ended
 }
 
-/// Percent and running phases, from the phases. The percentage is Kanister's: the whole part of the mean of
+/// Percent, bytes and running phases, from the phases. The percentage is Kanister's: the whole part of the mean of
 /// all phases, deferred ones left out.
 fn recount(status: &mut ActionSetStatus, now: &Time) {
     let percents: Vec<u64> = status.actions.iter().flat_map(|a| &a.phases).map(percent).collect();
     let mean = percents.iter().sum::<u64>().checked_div(percents.len() as u64).unwrap_or(0).to_string();
     if status.progress.percent_completed != mean {
         status.progress.percent_completed = mean;
+        status.progress.last_transition_time = Some(now.clone());
+    }
+    let sum = |bytes: fn(&Phase) -> i64| status.actions.iter().flat_map(phases).map(|(_, p)| bytes(p)).sum();
+    let (uploaded, downloaded) =
+        (sum(|phase| phase.progress.uploaded_bytes), sum(|phase| phase.progress.downloaded_bytes));
+    if (status.progress.uploaded_bytes, status.progress.downloaded_bytes) != (uploaded, downloaded) {
+        status.progress.uploaded_bytes = uploaded;
+        status.progress.downloaded_bytes = downloaded;
         status.progress.last_transition_time = Some(now.clone());
     }
     let mut running: Vec<&str> = Vec::new();
@@ -165,4 +175,10 @@ fn recount(status: &mut ActionSetStatus, now: &Time) {
 
 fn percent(phase: &Phase) -> u64 {
     phase.progress.progress_percent.parse().unwrap_or(0)
+}
+
+/// What the mover says in a phase's outputs that it stored.
+fn stored_bytes(output: &Object) -> i64 {
+    let texts = output.values().filter_map(serde_json::Value::as_str).filter(|text| text.starts_with('{'));
+    texts.filter_map(|text| SnapshotJson::parse(text).ok()).map(|snapshot| snapshot.physical_bytes).sum()
 }

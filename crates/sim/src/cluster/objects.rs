@@ -1,4 +1,4 @@
-//! Objects as the API server keeps them: versions, conflicts, finalizers, labels.
+//! Objects as the API server keeps them: versions, conflicts, finalizers, labels, owners.
 
 use cistern_api::ObjectReference;
 use cistern_functions::ports::{Patch, Refusal, Resource, Why};
@@ -128,7 +128,21 @@ impl Shelf {
             return self.keep(at, object);
         }
         self.objects.remove(&key(at));
+        self.collect(&object["metadata"]["uid"]);
         object
+    }
+
+    /// What belonged to an object that is gone goes too, as the garbage collector of a cluster has it.
+    fn collect(&mut self, owner: &Json) {
+        let owned = |object: &Json| {
+            let owners = object["metadata"]["ownerReferences"].as_array();
+            owners.into_iter().flatten().any(|reference| reference["uid"] == *owner)
+        };
+        let orphans = self.objects.values().filter(|(_, object)| owned(object));
+        let orphans: Vec<ObjectReference> = orphans.map(|(at, _)| at.clone()).collect();
+        for at in orphans {
+            let _ = self.delete(&at);
+        }
     }
 
     fn keep(&mut self, at: &ObjectReference, mut object: Json) -> Json {
@@ -139,11 +153,13 @@ impl Shelf {
     }
 }
 
-/// Labels against a selector of equalities and existences.
+/// Labels against a selector of equalities, existences and absences.
 fn matches(labels: &Json, selector: &str) -> bool {
-    selector.split(',').filter(|term| !term.is_empty()).all(|term| match term.split_once('=') {
-        Some((key, value)) => labels[key] == value,
-        None => !labels[term].is_null(),
+    let terms = selector.split(',').filter(|term| !term.is_empty());
+    terms.into_iter().all(|term| match (term.split_once('='), term.strip_prefix('!')) {
+        (Some((key, value)), _) => labels[key] == value,
+        (None, Some(key)) => labels[key].is_null(),
+        (None, None) => !labels[term].is_null(),
     })
 }
 

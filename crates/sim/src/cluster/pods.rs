@@ -78,8 +78,7 @@ impl State {
         for container in manifest["spec"]["containers"].as_array().into_iter().flatten() {
             let words = container["command"].as_array().into_iter().flatten().map(text);
             let command = words.collect::<Vec<_>>().join(" ");
-            self.count(&command);
-            containers.push((text(&container["name"]), self.plot(&command)));
+            containers.push((text(&container["name"]), self.begun(&command)));
         }
         let life = Life { created: Instant::now(), stopped: None, containers, followed: false };
         self.pods.insert((at.namespace.clone(), at.name.clone()), life);

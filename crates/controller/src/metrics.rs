@@ -1,0 +1,309 @@
+//! What a controller counts, in the text format that Prometheus reads.
+//!
+//! Names and labels are an interface: dashboards and alerts in `deploy/` go by them. The number of series is
+//! bounded: beyond that, new objects are counted in `cistern_series_dropped_total` and not by themselves.
+
+use cistern_api::wire::SnapshotJson;
+use cistern_api::{ActionStatus, Object, State, Time};
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// So many blueprints, actions and objects are counted by themselves.
+const SERIES_MAX: usize = 2000;
+/// Upper ends of the buckets of phase durations, in seconds: from a quick command to the longest dump.
+const PHASE_SECS: [f64; 12] =
+    [1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14_400.0, 43_200.0, 86_400.0];
+
+type Ratio = Gauge<f64, AtomicU64>;
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct OfState {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct OfReason {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct OfFunction {
+    function: String,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct OfAction {
+    blueprint: String,
+    action: String,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct OfObject {
+    blueprint: String,
+    action: String,
+    kind: String,
+    object_namespace: String,
+    object: String,
+}
+
+/// The counters of a process; one for all controllers that it runs one after the other.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    action_sets: Family<OfState, Gauge>,
+    queue: Gauge,
+    ended: Family<OfAction, Counter>,
+    phases: Family<OfFunction, Histogram>,
+    retries: Family<OfFunction, Counter>,
+    errors: Family<OfReason, Counter>,
+    last_success: Family<OfObject, Gauge>,
+    read_bytes: Family<OfObject, Counter>,
+    stored_bytes: Family<OfObject, Counter>,
+    dedup_ratio: Family<OfObject, Ratio>,
+    events_dropped: Counter,
+    series_dropped: Counter,
+    /// The series that have labels users choose, as far as there was room.
+    series: Mutex<HashSet<OfObject>>,
+}
+
+/// Why something the controller does for an ActionSet did not work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// ActionSets cannot be listed.
+    List,
+    /// Another controller carries the ActionSet out.
+    Taken,
+    /// Its status cannot be stored, or the cluster not be asked.
+    Refused,
+    /// A pod or an ActionSet whose time has come cannot be taken away.
+    Sweep,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics::new()
+    }
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Metrics {
+        let histogram: fn() -> Histogram = || Histogram::new(PHASE_SECS);
+        let mut metrics = Metrics {
+            registry: Registry::with_prefix("cistern"),
+            action_sets: Family::default(),
+            queue: Gauge::default(),
+            ended: Family::default(),
+            phases: Family::new_with_constructor(histogram),
+            retries: Family::default(),
+            errors: Family::default(),
+            last_success: Family::default(),
+            read_bytes: Family::default(),
+            stored_bytes: Family::default(),
+            dedup_ratio: Family::default(),
+            events_dropped: Counter::default(),
+            series_dropped: Counter::default(),
+            series: Mutex::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let r = &mut self.registry;
+        r.register("action_sets", "ActionSets by state", self.action_sets.clone());
+        r.register("queue_length", "ActionSets that wait for their turn", self.queue.clone());
+        r.register("action_sets_ended", "Actions of ActionSets that ended", self.ended.clone());
+        r.register("phase_duration_seconds", "How long phases took", self.phases.clone());
+        r.register("phase_retries", "Attempts at phases after the first", self.retries.clone());
+        r.register("reconcile_errors", "What did not work for the controller itself", self.errors.clone());
+        let help = "When the action last succeeded on the object, in Unix time";
+        r.register("last_success_timestamp_seconds", help, self.last_success.clone());
+        r.register("stream_bytes", "Bytes of the streams that were backed up", self.read_bytes.clone());
+        r.register("stored_bytes", "Bytes that they took in the repository", self.stored_bytes.clone());
+        let help = "Bytes of the last stream for each byte that it took in the repository";
+        r.register("dedup_ratio", help, self.dedup_ratio.clone());
+        r.register("events_dropped", "Events that were not written", self.events_dropped.clone());
+        let help = "Times that an object was not counted by itself, because there are too many";
+        r.register("series_dropped", help, self.series_dropped.clone());
+    }
+
+    /// The text for `/metrics`, in the OpenMetrics format.
+    pub fn render(&self) -> String {
+        let mut page = String::new();
+        text::encode(&mut page, &self.registry).expect("a string takes everything");
+        page
+    }
+
+    pub(crate) fn count_states(&self, waiting: usize, under_way: usize) {
+        self.queue.set(gauge(waiting));
+        self.of_state("waiting").set(gauge(waiting));
+        self.of_state("running").set(gauge(under_way));
+    }
+
+    /// All ActionSets have been looked at: so many of them have ended.
+    pub(crate) fn count_ended(&self, complete: usize, failed: usize) {
+        self.of_state("complete").set(gauge(complete));
+        self.of_state("failed").set(gauge(failed));
+    }
+
+    fn of_state(&self, state: &'static str) -> Gauge {
+        self.action_sets.get_or_create_owned(&OfState { state })
+    }
+
+    pub(crate) fn trouble(&self, trouble: Trouble) {
+        let reason = match trouble {
+            Trouble::List => "list",
+            Trouble::Taken => "taken",
+            Trouble::Refused => "refused",
+            Trouble::Sweep => "sweep",
+        };
+        self.errors.get_or_create(&OfReason { reason }).inc();
+    }
+
+    pub(crate) fn event_dropped(&self) {
+        self.events_dropped.inc();
+    }
+
+    /// An attempt at a phase came to its end.
+    pub(crate) fn phase_ended(&self, function: &str, well: bool, took: Duration) {
+        let labels = OfFunction { function: function.to_owned(), result: result(well) };
+        self.phases.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    /// Another attempt at a phase will be made.
+    pub(crate) fn phase_retried(&self, function: &str) {
+        let labels = OfFunction { function: function.to_owned(), result: result(false) };
+        self.retries.get_or_create(&labels).inc();
+    }
+
+    /// An ActionSet ended, in this state and with this one among its actions.
+    pub(crate) fn action_ended(&self, action: &ActionStatus, state: State, now: &Time) {
+        let well = state == State::Complete;
+        self.of_state(if well { "complete" } else { "failed" }).inc();
+        let object = OfObject {
+            blueprint: action.blueprint.clone(),
+            action: action.name.clone(),
+            kind: action.object.kind.clone(),
+            object_namespace: action.object.namespace.clone(),
+            object: action.object.name.clone(),
+        };
+        if !self.room_for(&object) {
+            return;
+        }
+        let (blueprint, name) = (action.blueprint.clone(), action.name.clone());
+        self.ended.get_or_create(&OfAction { blueprint, action: name, result: result(well) }).inc();
+        if well {
+            self.last_success.get_or_create(&object).set(now.0.as_second());
+            self.count_bytes(action, &object);
+        }
+    }
+
+    /// Bytes that the mover told of in the outputs of the phases.
+    fn count_bytes(&self, action: &ActionStatus, object: &OfObject) {
+        for snapshot in action.phases.iter().flat_map(|phase| snapshots(&phase.output)) {
+            let bytes = |n: i64| u64::try_from(n).unwrap_or(0);
+            let (read, stored) = (bytes(snapshot.logical_bytes), bytes(snapshot.physical_bytes));
+            self.read_bytes.get_or_create(object).inc_by(read);
+            self.stored_bytes.get_or_create(object).inc_by(stored);
+            if read > 0 {
+                self.dedup_ratio.get_or_create(object).set(read as f64 / stored.max(1) as f64);
+            }
+        }
+    }
+
+    fn room_for(&self, object: &OfObject) -> bool {
+        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = series.contains(object) || series.len() < SERIES_MAX;
+        if room {
+            series.insert(object.clone());
+        } else {
+            self.series_dropped.inc();
+        }
+        room
+    }
+}
+
+fn gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn result(well: bool) -> &'static str {
+    if well { "complete" } else { "failed" }
+}
+
+/// References of snapshots among the outputs of a phase.
+fn snapshots(output: &Object) -> impl Iterator<Item = SnapshotJson> {
+    let texts = output.values().filter_map(|value| value.as_str());
+    texts.filter(|text| text.starts_with('{')).filter_map(|text| SnapshotJson::parse(text).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn action(object: &str) -> ActionStatus {
+        let snapshot = json!({ "id": "7", "logicalSize": 1000, "physicalSize": 10 }).to_string();
+        serde_json::from_value(json!({
+            "name": "backup", "blueprint": "pg", "phases": [{ "output": { "snap": snapshot, "n": "1" } }],
+            "object": { "kind": "StatefulSet", "namespace": "app", "name": object },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_happened_stands_on_the_page() {
+        let metrics = Metrics::new();
+        let now = Time("2026-01-02T03:04:05Z".parse().unwrap());
+        metrics.count_states(3, 2);
+        metrics.count_ended(10, 1);
+        metrics.phase_ended("KubeTask", true, Duration::from_secs(20));
+        metrics.action_ended(&action("db"), State::Complete, &now);
+        metrics.action_ended(&action("db"), State::Failed, &now);
+        metrics.trouble(Trouble::Taken);
+        let page = metrics.render();
+        let labels =
+            r#"blueprint="pg",action="backup",kind="StatefulSet",object_namespace="app",object="db""#;
+        for line in [
+            "cistern_queue_length 3".to_owned(),
+            r#"cistern_action_sets{state="complete"} 11"#.to_owned(),
+            r#"cistern_action_sets{state="failed"} 2"#.to_owned(),
+            r#"cistern_action_sets{state="running"} 2"#.to_owned(),
+            r#"cistern_action_sets_ended_total{blueprint="pg",action="backup",result="failed"} 1"#.to_owned(),
+            r#"cistern_phase_duration_seconds_bucket{le="60.0",function="KubeTask",result="complete"} 1"#
+                .to_owned(),
+            r#"cistern_reconcile_errors_total{reason="taken"} 1"#.to_owned(),
+            format!("cistern_last_success_timestamp_seconds{{{labels}}} {}", now.0.as_second()),
+            format!("cistern_stream_bytes_total{{{labels}}} 1000"),
+            format!("cistern_stored_bytes_total{{{labels}}} 10"),
+            format!("cistern_dedup_ratio{{{labels}}} 100.0"),
+        ] {
+            assert!(page.lines().any(|l| l == line), "{line} is not in\n{page}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_series_is_bounded() {
+        let metrics = Metrics::new();
+        let now = Time("2026-01-02T03:04:05Z".parse().unwrap());
+        for n in 0..SERIES_MAX + 5 {
+            metrics.action_ended(&action(&format!("db-{n}")), State::Complete, &now);
+        }
+        let page = metrics.render();
+        let series = page.lines().filter(|line| line.starts_with("cistern_last_success_timestamp_seconds{"));
+        assert_eq!(series.count(), SERIES_MAX);
+        assert!(page.contains("cistern_series_dropped_total 5"), "{page}");
+    }
+}
