@@ -147,6 +147,18 @@ impl PaperCluster {
         self.state().delete(at).expect("it is there");
     }
 
+    /// An object changed by somebody else, by a merge patch.
+    pub fn change_by_hand(&self, at: &ObjectReference, patch: &Json) {
+        self.state().objects.patch(at, Patch::Merge, patch).expect("it is there");
+    }
+
+    /// All objects like this, as they are now.
+    pub fn objects(&self, of: &ObjectReference) -> Vec<Json> {
+        let mut state = self.state();
+        let places = state.objects.matching(of, "");
+        places.iter().filter_map(|at| state.seen(at).ok()).collect()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no holder of the lock panics")
     }
