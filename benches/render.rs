@@ -43,6 +43,7 @@ fn material() -> Material {
             json: json!({ "Location": { "type": "s3Compliant", "bucket": "b" },
                 "Credential": { "Type": "keyPair", "KeyPair": { "ID": "a", "Secret": "b" } } }),
             file: Some("/run/profile.json".to_owned()),
+            repository: None,
         }),
         secrets: BTreeMap::from([
             ("aws".to_owned(), aws),

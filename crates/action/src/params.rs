@@ -57,6 +57,22 @@ pub struct ResolvedProfile {
     /// Where a process finds this JSON in a file. `toJson .Profile` then yields a reference to the file, so
     /// that no credential stands in a command line; the fields themselves can be used as ever.
     pub file: Option<String>,
+    /// What leads to a repository and opens it, where the profile has such: [`RepositoryJson`]. It stands in
+    /// the file alone; templates do not see it.
+    ///
+    /// [`RepositoryJson`]: cistern_api::wire::RepositoryJson
+    pub repository: Option<Json>,
+}
+
+impl ResolvedProfile {
+    /// The text of the file.
+    pub fn content(&self) -> String {
+        let mut json = self.json.clone();
+        if let (Some(repository), Some(fields)) = (&self.repository, json.as_object_mut()) {
+            fields.insert(cistern_api::wire::REPOSITORY.to_owned(), repository.clone());
+        }
+        json.to_string()
+    }
 }
 
 impl std::fmt::Debug for ResolvedProfile {

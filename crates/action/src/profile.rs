@@ -59,7 +59,7 @@ pub fn resolve(
     if let Some(secret) = whole {
         json["Credential"]["Secret"] = secret;
     }
-    Ok(ResolvedProfile { json, file: None })
+    Ok(ResolvedProfile { json, file: None, repository: None })
 }
 
 /// The credential, and the Secret as a whole where templates see all of it.
@@ -73,7 +73,7 @@ fn credential(
         CredentialType::KeyPair => {
             let pair = credential.key_pair.as_ref().ok_or("credential.keyPair is missing")?;
             let found = secret(&pair.secret)?;
-            let read = |field: &str, place: &str| text(&found, &pair.secret.name, field, place);
+            let read = |field: &str, place: &str| needed(&found, &pair.secret.name, field, place);
             parts.key_pair = Some(KeyPairJson {
                 id: read(&pair.id_field, "credential.keyPair.idField")?,
                 secret: read(&pair.secret_field, "credential.keyPair.secretField")?.into(),
@@ -102,7 +102,7 @@ fn kopia(
     let read = |part: &Option<KopiaServerSecretRef>, place: &str| {
         let part = part.as_ref().ok_or(format!("{place} is missing"))?;
         let reference = part.secret.as_ref().ok_or(format!("{place}.secret is missing"))?;
-        text(&secret(reference)?, &reference.name, &part.key, &format!("{place}.key"))
+        needed(&secret(reference)?, &reference.name, &part.key, &format!("{place}.key"))
     };
     Ok(KopiaServerJson {
         username: kopia.username.clone(),
@@ -113,14 +113,22 @@ fn kopia(
     })
 }
 
-/// A field of a Secret as text.
-fn text(secret: &Json, name: &str, field: &str, place: &str) -> Result<String, String> {
-    let data = &secret["data"][field];
-    let coded = data.as_str().ok_or_else(|| format!("{place}: secret {name:?} has no field {field:?}"))?;
+fn needed(secret: &Json, name: &str, field: &str, place: &str) -> Result<String, String> {
+    text(secret, name, field, place)?
+        .ok_or_else(|| format!("{place}: secret {name:?} has no field {field:?}"))
+}
+
+/// A field of a Secret as text, if it has that field. `name` is the Secret's, `place` where it was named.
+///
+/// # Errors
+/// What stands there is no base64 of a text.
+pub fn text(secret: &Json, name: &str, field: &str, place: &str) -> Result<Option<String>, String> {
+    let Some(coded) = secret["data"][field].as_str() else { return Ok(None) };
     let bytes = base64::engine::general_purpose::STANDARD
         .decode(coded)
         .map_err(|_| format!("{place}: field {field:?} of secret {name:?} is no base64"))?;
-    String::from_utf8(bytes).map_err(|_| format!("{place}: field {field:?} of secret {name:?} is no text"))
+    let text = String::from_utf8(bytes);
+    text.map(Some).map_err(|_| format!("{place}: field {field:?} of secret {name:?} is no text"))
 }
 
 /// A typed Secret holds only what its type knows.

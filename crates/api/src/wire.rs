@@ -10,7 +10,7 @@ pub use output::{
 };
 pub use profile::{
     CredentialJson, KeyPairJson, KopiaServerJson, PROFILE_FILE, ProfileArgument, ProfileJson,
-    ProfileJsonError, TypedSecret,
+    ProfileJsonError, REPOSITORY, RepositoryJson, TypedSecret,
 };
 pub use snapshot::{SnapshotJson, SnapshotJsonError};
 

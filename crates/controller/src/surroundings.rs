@@ -34,7 +34,20 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) action_set: &'a ActionSet,
     /// When the ActionSet was taken up first.
     pub(crate) started: &'a str,
+    /// Every blueprint gets profiles with their credentials in its templates.
+    pub(crate) profile_in_commands: bool,
 }
+
+/// Annotation of a blueprint, `"true"`: `toJson .Profile` yields the profile itself, credential included.
+const PROFILE_IN_COMMANDS: &str = "cistern.dev/profile-in-commands";
+/// Annotation of a profile: the Secret in its namespace that leads to a repository and opens it, with the
+/// fields below.
+const REPOSITORY_SECRET: &str = "cistern.dev/repository-secret";
+/// Fields of such a Secret, and what they are called beside a profile ([`RepositoryJson`]).
+///
+/// [`RepositoryJson`]: cistern_api::wire::RepositoryJson
+const REPOSITORY_FIELDS: [(&str, &str); 3] =
+    [("cistern-repository", "location"), ("cistern-key", "key"), ("cistern-passphrase", "passphrase")];
 
 impl Surroundings<'_> {
     /// Looks something up.
@@ -121,8 +134,8 @@ impl Surroundings<'_> {
         let Some(reference) = &action.profile else { return Ok(None) };
         let name = &reference.name;
         let raw = self.get(&of_kind("profile", &reference.namespace, name)).await?;
-        let profile: Profile =
-            serde_json::from_value(raw).map_err(|e| format!("profile {name:?} cannot be read: {e}"))?;
+        let profile: Profile = serde_json::from_value(raw.clone())
+            .map_err(|e| format!("profile {name:?} cannot be read: {e}"))?;
         let mut secrets = BTreeMap::new();
         for secret in profile::secrets(&profile) {
             let found = self.get(&of_kind("secret", &secret.namespace, &secret.name)).await?;
@@ -132,7 +145,44 @@ impl Surroundings<'_> {
             let found = secrets.get(&(secret.namespace.clone(), secret.name.clone()));
             found.cloned().ok_or_else(|| format!("secret {:?} was not looked up", secret.name))
         });
-        Ok(Some(resolved.map_err(|e| format!("profile {name:?}: {e}"))?))
+        let mut resolved = resolved.map_err(|e| format!("profile {name:?}: {e}"))?;
+        resolved.repository = self.repository(reference, &raw["metadata"]["annotations"]).await?;
+        if !self.profile_in_commands(action).await? {
+            resolved.file = Some(cistern_functions::profile::FILE.to_owned());
+        }
+        Ok(Some(resolved))
+    }
+
+    /// Whether the action's templates see the profile itself.
+    async fn profile_in_commands(&self, action: &ActionSpec) -> Result<bool, Missing> {
+        if self.profile_in_commands || action.blueprint.is_empty() {
+            return Ok(self.profile_in_commands);
+        }
+        let blueprint = self.get(&of_kind("blueprint", self.namespace(), &action.blueprint)).await?;
+        Ok(blueprint["metadata"]["annotations"][PROFILE_IN_COMMANDS] == "true")
+    }
+
+    /// What leads to a repository and opens it, if the profile names a Secret with that.
+    async fn repository(
+        &self,
+        profile: &ObjectReference,
+        annotations: &Json,
+    ) -> Result<Option<Json>, Missing> {
+        let Some(name) = annotations[REPOSITORY_SECRET].as_str() else { return Ok(None) };
+        let secret = self.get(&of_kind("secret", &profile.namespace, name)).await?;
+        let mut repository = serde_json::Map::new();
+        for (field, called) in REPOSITORY_FIELDS {
+            if let Some(value) = profile::text(&secret, name, field, REPOSITORY_SECRET)? {
+                repository.insert(called.to_owned(), value.trim_end_matches('\n').into());
+            }
+        }
+        if repository.is_empty() {
+            let fields = REPOSITORY_FIELDS.map(|(field, _)| field).join(", ");
+            let reason =
+                format!("secret {name:?}, which profile {:?} names, has none of {fields}", profile.name);
+            return Err(reason.into());
+        }
+        Ok(Some(repository.into()))
     }
 
     /// The running pods of a workload, with their containers and claims.

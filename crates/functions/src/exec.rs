@@ -2,9 +2,14 @@
 //!
 //! A connection to a container can be cut so that it looks like an end. So the command is wrapped in a line
 //! of shell that prints a mark and the exit status after it; what has no mark is no success.
+//!
+//! A command that refers to the profile's file gets the text on the shell's standard input, which cannot be
+//! closed: the shell reads as many bytes as there are. It keeps them in a file that it opens and removes at
+//! once, so that nothing is left wherever it is killed; the command reads it as often as it likes.
 
 use crate::outputs::{Heard, Listener, last_words};
 use crate::ports::{Cluster, Exit, Inside};
+use crate::profile;
 use crate::setting::Setting;
 use cistern_action::machine::Call;
 use cistern_api::{Object, args};
@@ -13,6 +18,25 @@ use serde::Deserialize;
 
 /// Runs its arguments, then prints `$0` and their exit status on a line of its own.
 const WRAPPER: &str = r#""$@"; status=$?; printf '\n%s %s\n' "$0" "$status"; exit "$status""#;
+/// Comes before [`WRAPPER`] where there is a profile to hand over; `COUNT` is its length in bytes.
+const TAKE_PROFILE: &str = r#"umask 077
+for d in /dev/shm "${TMPDIR:-/tmp}" /tmp; do
+  f="$d/.cistern.$$"
+  if (set -C; : > "$f") 2>/dev/null; then break; fi
+  f=
+done
+if [ -z "$f" ]; then echo 'no directory can be written to that could hold the profile' >&2; exit 125; fi
+if ! dd bs=1 count=COUNT of="$f" 2>/dev/null; then
+  rm -f "$f"
+  echo 'the profile cannot be taken in; is there a dd?' >&2
+  exit 125
+fi
+exec 9<"$f" </dev/null
+rm -f "$f"
+chmod 444 /proc/self/fd/9
+"#;
+/// Where the command finds it.
+const PROFILE: &str = "/proc/self/fd/9";
 /// Begins the mark; the rest is the trace of the call.
 const MARK: &str = "###cistern-exec-end###";
 /// As much of the end of an output as can hold the mark.
@@ -37,7 +61,7 @@ pub(crate) async fn kube_exec(
 ) -> Result<Object, String> {
     let args: ExecArgs = args::decode(&call.args).map_err(|e| e.to_string())?;
     let inside = Inside { namespace: &args.namespace, pod: &args.pod, container: &args.container };
-    exec(cluster, &setting.trace(call.id), inside, &args.command).await
+    exec(cluster, call, &setting.trace(call.id), inside, &args.command).await
 }
 
 #[derive(Deserialize)]
@@ -69,7 +93,7 @@ pub(crate) async fn kube_exec_all(
         .into_iter()
         .map(|(pod, container)| {
             let inside = Inside { namespace, pod, container };
-            exec(cluster, &trace, inside, &args.command).boxed()
+            exec(cluster, call, &trace, inside, &args.command).boxed()
         })
         .collect();
     let ends: Vec<_> = futures::stream::iter(runs).buffered(AT_ONCE).collect().await;
@@ -83,8 +107,13 @@ pub(crate) async fn kube_exec_all(
     if reasons.is_empty() { Ok(outputs) } else { Err(reasons.join("\n")) }
 }
 
-async fn exec(
+/// Runs a command in a container.
+///
+/// # Errors
+/// How it ended and what it said last, if its end is not known to be a good one.
+pub(crate) async fn exec(
     cluster: &dyn Cluster,
+    call: &Call,
     trace: &str,
     inside: Inside<'_>,
     command: &[String],
@@ -93,8 +122,9 @@ async fn exec(
         return Err("its command is empty".to_owned());
     }
     let mark = format!("{MARK} {trace}");
-    let shell = ["sh", "-c", WRAPPER, &mark].map(str::to_owned);
-    let wrapped: Vec<String> = shell.into_iter().chain(command.iter().cloned()).collect();
+    let asks = command.iter().any(|word| word.contains(profile::FILE));
+    let input = if asks { profile::content(call)? } else { String::new() };
+    let wrapped = wrapped(command, &mark, input.len());
     let mut listener = Listener::default();
     let mut end = Vec::new();
     let mut sink = |bytes: &[u8]| {
@@ -102,11 +132,19 @@ async fn exec(
         end.extend_from_slice(bytes);
         end.drain(..end.len().saturating_sub(END_BYTES));
     };
-    let exit = cluster.exec(&inside, &wrapped, &[], &mut sink).await;
+    let exit = cluster.exec(&inside, &wrapped, input.as_bytes(), &mut sink).await;
     let mut heard = listener.finish();
     heard.tail.retain(|line| !line.starts_with(MARK));
     let exit = exit.map_err(|refusal| format!("in {}/{}: {refusal}", inside.namespace, inside.pod))?;
     judge(&inside, status(&end, &mark), exit, heard)
+}
+
+/// The command inside the line of shell, which first takes in a profile of so many bytes, if there is one.
+fn wrapped(command: &[String], mark: &str, profile_bytes: usize) -> Vec<String> {
+    let take = if profile_bytes == 0 { "" } else { TAKE_PROFILE };
+    let line = take.replace("COUNT", &profile_bytes.to_string()) + WRAPPER;
+    let words = command.iter().map(|word| word.replace(profile::FILE, PROFILE));
+    ["sh", "-c", &line, mark].map(str::to_owned).into_iter().chain(words).collect()
 }
 
 /// The exit status that stands behind the mark, if that is the last thing.
@@ -150,5 +188,50 @@ fn judge(
              known{}",
             said()
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read as _, Write as _};
+    use std::path::Path;
+    use std::process::{Command, Stdio};
+
+    /// Runs the wrapped command in this shell, with a standard input that stays open; its process and output.
+    fn run(shell: &[&str], command: &[&str], profile: &str) -> (u32, String) {
+        let command: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
+        let words = wrapped(&command, "MARK", profile.len());
+        let mut child = Command::new(shell[0])
+            .args(&shell[1..])
+            .args(&words[1..])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(profile.as_bytes()).unwrap();
+        let mut out = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+        child.wait().unwrap();
+        drop(stdin);
+        (child.id(), out)
+    }
+
+    #[test]
+    fn real_shells_hand_the_profile_over_and_leave_nothing_behind() {
+        let profile = format!("{{\"secret\": \"{}\"}}", "s3cr3t ".repeat(700));
+        let reads = format!("cat {} {}; cat; exit 3", profile::FILE, profile::FILE);
+        for shell in [&["sh"][..], &["bash"], &["dash"], &["busybox", "sh"]] {
+            if !Path::new("/bin").join(shell[0]).exists() {
+                continue;
+            }
+            let (pid, out) = run(shell, &["sh", "-c", &reads], &profile);
+            assert_eq!(out, format!("{profile}{profile}\nMARK 3\n"), "{shell:?}");
+            let left = ["/dev/shm", "/tmp"].map(|folder| Path::new(folder).join(format!(".cistern.{pid}")));
+            assert!(left.iter().all(|path| !path.exists()), "{shell:?}");
+            let (_, out) = run(shell, &["echo", "plain"], "");
+            assert_eq!(out, "plain\n\nMARK 0\n", "{shell:?}");
+        }
     }
 }

@@ -1,16 +1,14 @@
 //! KubeOps: create, patch and delete objects of any kind.
 
-use crate::patience::{Looks, ask};
-use crate::ports::{Cluster, Patch, Refusal, Why};
-use crate::reference::words;
+use crate::own::{self, refused};
+use crate::patience::ask;
+use crate::ports::{Cluster, Patch, Why};
 use crate::setting::Setting;
 use cistern_action::machine::Call;
 use cistern_api::{Object, ObjectReference, args, yaml};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-/// Annotation of an object: the call that made it. A call that is made again knows its own by it.
-const MADE_BY: &str = "cistern.dev/made-by";
 /// More objects are not made in one phase.
 const DOCUMENTS_MAX: usize = 100;
 
@@ -86,22 +84,10 @@ async fn create_one(
     if meta["name"].is_null() && meta["generateName"].is_string() {
         meta["name"] = format!("{}{trace}", text(&meta["generateName"])).into();
     }
-    if !meta["annotations"].is_object() {
-        meta["annotations"] = json!({});
-    }
-    meta["annotations"][MADE_BY] = trace.into();
     let namespace =
         meta["namespace"].as_str().filter(|n| !n.is_empty()).unwrap_or(&args.namespace).to_owned();
     let at = resource.object(&namespace, &text(&meta["name"]));
-    match ask(|| cluster.create(&at, &object)).await {
-        Ok(_) => Ok(at),
-        Err(refusal) if refusal.why == Why::Exists => {
-            let there = ask(|| cluster.get(&at)).await.map_err(|e| refused(&at, &e))?;
-            let own = there["metadata"]["annotations"][MADE_BY] == trace;
-            if own { Ok(at) } else { Err(refused(&at, &refusal)) }
-        }
-        Err(refusal) => Err(refused(&at, &refusal)),
-    }
+    own::make(cluster, &at, object, trace).await.map(|_| at)
 }
 
 /// Strategic where the resource knows how, merge where it does not.
@@ -134,24 +120,8 @@ async fn delete(cluster: &dyn Cluster, setting: &Setting, args: &OpsArgs) -> Res
         }
         Err(refusal) => return Err(refused(&at, &refusal)),
     };
-    match ask(|| cluster.delete(&at)).await {
-        Err(refusal) if refusal.why != Why::Absent => return Err(refused(&at, &refusal)),
-        _ => {}
-    }
-    let mut looks = Looks::new(setting.limits.gone, setting.limits.look_every);
-    loop {
-        match ask(|| cluster.get(&at)).await {
-            // Another one of that name is not the one that was to go.
-            Ok(there) if there["metadata"]["uid"] != uid => break,
-            Ok(_) => {}
-            Err(refusal) if refusal.why == Why::Absent => break,
-            Err(refusal) => return Err(refused(&at, &refusal)),
-        }
-        if !looks.again().await {
-            let minutes = setting.limits.gone.as_secs() / 60;
-            return Err(format!("{} was still there {minutes} minutes after its deletion", words(&at)));
-        }
-    }
+    own::delete(cluster, &at).await?;
+    own::gone(cluster, setting, &at, &uid).await?;
     Ok(reference_output(reference))
 }
 
@@ -163,10 +133,6 @@ async fn target(
     let resource = ask(|| cluster.resolve(reference)).await;
     let resource = resource.map_err(|e| format!("objectReference: {e}"))?;
     Ok(resource.object(namespace, &reference.name))
-}
-
-fn refused(at: &ObjectReference, refusal: &Refusal) -> String {
-    format!("{} {refusal}", words(at))
 }
 
 /// A reference as blueprints read it: all fields, the namespace only where there is one.

@@ -7,6 +7,9 @@
 //! | Wait, WaitV2 | `wait.rs` |
 //! | ScaleWorkload | `scale.rs` |
 //! | KubeOps | `kube_ops.rs` |
+//! | BackupData, BackupDataAll, CopyVolumeData, RestoreData, RestoreDataAll | `data.rs`, over `volume.rs` |
+//! | DeleteData, DeleteDataAll, BackupDataStats, CheckRepository, LocationDelete | `upkeep.rs` |
+//! | the five of CSI snapshots | `csi.rs`, over `own.rs` |
 //!
 //! A call can be made again after the one who made it has died ([`survives`]): it finds what was done by a
 //! trace that follows from ActionSet, action and phase, and goes on from there.
@@ -18,18 +21,25 @@
     reason = "json! unwraps what cannot fail; tests/tidy.rs holds this crate to the same words"
 )]
 
+mod csi;
+mod data;
 mod exec;
 mod kube_ops;
+pub mod mover;
 pub mod outputs;
+mod own;
 pub mod patience;
 pub mod pod;
 pub mod ports;
+pub mod profile;
 pub mod reference;
 pub mod run;
 mod scale;
 pub mod setting;
 pub mod strategic;
 mod task;
+mod upkeep;
+mod volume;
 mod wait;
 
 use cistern_action::catalog;
@@ -42,13 +52,28 @@ use setting::Setting;
 
 /// Functions that this crate carries out, and whether a call of them can be made again after the one who
 /// made it has died.
-const HERE: [(&str, bool); 9] = [
+const HERE: [(&str, bool); 24] = [
+    ("BackupData", false),
+    ("BackupDataAll", false),
+    ("BackupDataStats", true),
+    ("CheckRepository", true),
+    ("CopyVolumeData", true),
+    ("CreateCSISnapshot", true),
+    ("CreateCSISnapshotStatic", true),
+    ("DeleteCSISnapshot", true),
+    ("DeleteCSISnapshotContent", true),
+    ("DeleteData", true),
+    ("DeleteDataAll", true),
     ("KubeExec", false),
     ("KubeExecAll", false),
     ("KubeOps", true),
     ("KubeTask", true),
+    ("LocationDelete", true),
     ("MultiContainerRun", true),
     ("PrepareData", true),
+    ("RestoreCSISnapshot", true),
+    ("RestoreData", true),
+    ("RestoreDataAll", true),
     ("ScaleWorkload", true),
     ("Wait", true),
     ("WaitV2", true),
@@ -74,12 +99,27 @@ fn dispatch<'c>(
     cluster: &'c dyn Cluster,
 ) -> BoxFuture<'c, Result<Object, String>> {
     match call.function.name {
+        "BackupData" => data::backup_data(call, setting, cluster).boxed(),
+        "BackupDataAll" => data::backup_data_all(call, setting, cluster).boxed(),
+        "BackupDataStats" => upkeep::backup_data_stats(call, setting, cluster).boxed(),
+        "CheckRepository" => upkeep::check_repository(call, setting, cluster).boxed(),
+        "CopyVolumeData" => data::copy_volume_data(call, setting, cluster).boxed(),
+        "CreateCSISnapshot" => csi::create_csi_snapshot(call, setting, cluster).boxed(),
+        "CreateCSISnapshotStatic" => csi::create_csi_snapshot_static(call, setting, cluster).boxed(),
+        "DeleteCSISnapshot" => csi::delete_csi_snapshot(call, setting, cluster).boxed(),
+        "DeleteCSISnapshotContent" => csi::delete_csi_snapshot_content(call, cluster).boxed(),
+        "DeleteData" => upkeep::delete_data(call, setting, cluster).boxed(),
+        "DeleteDataAll" => upkeep::delete_data_all(call, setting, cluster).boxed(),
         "KubeExec" => exec::kube_exec(call, setting, cluster).boxed(),
         "KubeExecAll" => exec::kube_exec_all(call, setting, cluster).boxed(),
         "KubeOps" => kube_ops::kube_ops(call, setting, cluster).boxed(),
         "KubeTask" => task::kube_task(call, setting, cluster).boxed(),
+        "LocationDelete" => upkeep::location_delete(call, setting, cluster).boxed(),
         "MultiContainerRun" => task::multi_container_run(call, setting, cluster).boxed(),
         "PrepareData" => task::prepare_data(call, setting, cluster).boxed(),
+        "RestoreCSISnapshot" => csi::restore_csi_snapshot(call, setting, cluster).boxed(),
+        "RestoreData" => data::restore_data(call, setting, cluster).boxed(),
+        "RestoreDataAll" => data::restore_data_all(call, setting, cluster).boxed(),
         "ScaleWorkload" => scale::scale_workload(call, setting, cluster).boxed(),
         "Wait" => wait::wait(call, setting, cluster).boxed(),
         "WaitV2" => wait::wait_v2(call, setting, cluster).boxed(),

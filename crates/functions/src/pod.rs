@@ -6,7 +6,7 @@
 //!   been created, and a call that is made again cannot run twice.
 
 use crate::setting::{Setting, phase_mark};
-use crate::strategic;
+use crate::{mover, profile, strategic};
 use cistern_action::machine::{Call, PhaseId};
 use cistern_api::args;
 use serde_json::{Value as Json, json};
@@ -22,12 +22,17 @@ pub const ACTION_SET_NAMESPACE: &str = "cistern.dev/action-set-namespace";
 pub const ACTION: &str = "cistern.dev/action";
 /// Label with the phase's place in the action; `d` for the deferred one.
 pub const PHASE: &str = "cistern.dev/phase";
+/// Label with the number of the attempt at the phase, from 1.
+pub const ATTEMPT: &str = "cistern.dev/attempt";
 /// Label of an ActionSet that its KubeTask pods inherit.
 pub const JOB_ID: &str = "kanister.io/JobID";
 /// Keeps a pod until its outcome has been recorded.
 pub const FINALIZER: &str = "cistern.dev/outcome-not-recorded";
 /// The container of a pod that has one.
 pub const CONTAINER: &str = "container";
+
+/// What [`mover::ANNOTATION`] says where the program is not wanted.
+const OFF: &str = "off";
 
 /// What a function wants of its pod.
 #[derive(Debug, Default)]
@@ -42,8 +47,12 @@ pub struct Wish {
     pub init: Vec<Json>,
     /// Its volumes.
     pub volumes: Vec<Json>,
+    /// Where its containers have them, each the same.
+    pub mounts: Vec<Json>,
     /// The service account a blueprint asks for.
     pub service_account: Option<String>,
+    /// What tells several pods of one call apart.
+    pub suffix: String,
 }
 
 /// A container as functions want it.
@@ -59,16 +68,26 @@ pub fn manifest(call: &Call, setting: &Setting, wish: Wish) -> Result<Json, Stri
     let namespace =
         if wish.namespace.is_empty() { setting.namespace.clone() } else { wish.namespace.clone() };
     let first = wish.containers.first().and_then(|c| c["name"].as_str()).unwrap_or_default().to_owned();
+    let name = format!("{}{}{}", wish.prefix, setting.attempt_trace(call.id), wish.suffix);
+    let annotations = annotations(call, setting, &first)?;
     let mut spec = spec(setting, &wish, &namespace);
+    let wanted = annotations.get(mover::ANNOTATION).is_none_or(|word| word != OFF);
+    if let Some(image) = setting.mover_image.as_ref().filter(|_| wanted) {
+        mover::inject(&mut spec, image);
+    }
+    if setting.restricted {
+        restrict(&mut spec);
+    }
     for (whose, patch) in overrides(call, &wish)? {
         strategic::merge(&mut spec, &patch).map_err(|e| format!("the podOverride of the {whose}: {e}"))?;
     }
     move_to_front(&mut spec, &first);
+    profile::mount(&mut spec, &name);
     let mut metadata = json!({
-        "name": format!("{}{}", wish.prefix, setting.trace(call.id)),
+        "name": name,
         "namespace": namespace,
         "labels": labels(call, setting)?,
-        "annotations": annotations(call, setting, &first)?,
+        "annotations": annotations,
         "finalizers": [FINALIZER],
     });
     // An owner in another namespace would be taken for one that is gone.
@@ -93,19 +112,21 @@ fn spec(setting: &Setting, wish: &Wish, namespace: &str) -> Json {
     }
     if !wish.volumes.is_empty() {
         spec["volumes"] = wish.volumes.clone().into();
+        for list in ["containers", "initContainers"] {
+            for container in spec.get_mut(list).and_then(Json::as_array_mut).into_iter().flatten() {
+                container["volumeMounts"] = wish.mounts.clone().into();
+            }
+        }
     }
-    if setting.restricted {
-        restrict(&mut spec, account.is_some());
+    if setting.restricted && account.is_none() {
+        spec["automountServiceAccountToken"] = false.into();
     }
     spec
 }
 
 /// Kubernetes' restricted profile (Pod Security Standards).
-fn restrict(spec: &mut Json, wants_token: bool) {
+fn restrict(spec: &mut Json) {
     spec["securityContext"] = json!({ "runAsNonRoot": true, "seccompProfile": { "type": "RuntimeDefault" } });
-    if !wants_token {
-        spec["automountServiceAccountToken"] = false.into();
-    }
     for list in ["containers", "initContainers"] {
         for container in spec.get_mut(list).and_then(Json::as_array_mut).into_iter().flatten() {
             container["securityContext"] =
@@ -182,6 +203,7 @@ fn labels(call: &Call, setting: &Setting) -> Result<BTreeMap<String, String>, St
         (ACTION_SET_NAMESPACE, setting.order.namespace.clone()),
         (ACTION, call.id.action.to_string()),
         (PHASE, phase_mark(call.id.phase)),
+        (ATTEMPT, setting.attempt.max(1).to_string()),
     ] {
         labels.insert(key.to_owned(), value);
     }

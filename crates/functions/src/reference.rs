@@ -4,7 +4,7 @@ use cistern_api::ObjectReference;
 use serde_json::Value as Json;
 
 /// Kind in lower case, API group, version, resource.
-const KNOWN: [(&str, &str, &str, &str); 11] = [
+const KNOWN: [(&str, &str, &str, &str); 14] = [
     ("statefulset", "apps", "v1", "statefulsets"),
     ("deployment", "apps", "v1", "deployments"),
     ("deploymentconfig", "apps.openshift.io", "v1", "deploymentconfigs"),
@@ -13,6 +13,9 @@ const KNOWN: [(&str, &str, &str, &str); 11] = [
     ("secret", "", "v1", "secrets"),
     ("configmap", "", "v1", "configmaps"),
     ("pod", "", "v1", "pods"),
+    ("volumesnapshot", "snapshot.storage.k8s.io", "v1", "volumesnapshots"),
+    ("volumesnapshotcontent", "snapshot.storage.k8s.io", "v1", "volumesnapshotcontents"),
+    ("volumesnapshotclass", "snapshot.storage.k8s.io", "v1", "volumesnapshotclasses"),
     ("actionset", "cr.kanister.io", "v1alpha1", "actionsets"),
     ("blueprint", "cr.kanister.io", "v1alpha1", "blueprints"),
     ("profile", "cr.kanister.io", "v1alpha1", "profiles"),

@@ -18,8 +18,10 @@ use crate::outputs::{Heard, Listener, hear};
 use crate::patience::{Looks, ask};
 use crate::pod::{ACTION, ACTION_SET_UID, FINALIZER, PHASE};
 use crate::ports::{Cluster, Inside, Patch, Refusal, Why};
+use crate::profile;
 use crate::reference::of_kind;
 use crate::setting::Setting;
+use cistern_action::machine::Call;
 use cistern_api::{Object, ObjectReference};
 use serde_json::{Value as Json, json};
 use tokio::time::{Instant, timeout};
@@ -62,11 +64,17 @@ impl Ended {
 ///
 /// # Errors
 /// It cannot be created, does not start, or vanished.
-pub async fn run(cluster: &dyn Cluster, setting: &Setting, manifest: &Json) -> Result<Ended, String> {
+pub async fn run(
+    cluster: &dyn Cluster,
+    setting: &Setting,
+    call: &Call,
+    manifest: &Json,
+) -> Result<Ended, String> {
     let meta = &manifest["metadata"];
     let text = |value: &Json| value.as_str().unwrap_or_default().to_owned();
     let at = of_kind("pod", &text(&meta["namespace"]), &text(&meta["name"]));
-    make(cluster, &at, manifest).await?;
+    let pod = make(cluster, &at, manifest).await?;
+    profile::deliver(cluster, call, &at, &pod).await?;
     started(cluster, setting, &at).await?;
     let container = text(&manifest["spec"]["containers"][0]["name"]);
     let (pod, heard) = listen(cluster, setting, &at, &container).await?;
@@ -90,10 +98,11 @@ pub async fn remove(cluster: &dyn Cluster, at: &ObjectReference) -> Result<(), R
     }
 }
 
-async fn make(cluster: &dyn Cluster, at: &ObjectReference, manifest: &Json) -> Result<(), String> {
+/// The pod as it is, made or found.
+async fn make(cluster: &dyn Cluster, at: &ObjectReference, manifest: &Json) -> Result<Json, String> {
     let refused = |refusal: Refusal| format!("its pod {}/{} {refusal}", at.namespace, at.name);
     match ask(|| cluster.create(at, manifest)).await {
-        Ok(_) => return Ok(()),
+        Ok(made) => return Ok(made),
         // Made by a controller that has stopped since, or by a request whose answer was lost.
         Err(refusal) if refusal.why == Why::Exists => {}
         Err(refusal) => return Err(refused(refusal)),
@@ -103,7 +112,7 @@ async fn make(cluster: &dyn Cluster, at: &ObjectReference, manifest: &Json) -> R
         .iter()
         .all(|label| there["metadata"]["labels"][label] == manifest["metadata"]["labels"][label]);
     if same {
-        Ok(())
+        Ok(there)
     } else {
         Err(format!("a pod {}/{} is there that is not its own", at.namespace, at.name))
     }

@@ -12,13 +12,23 @@ pub struct Setting {
     pub namespace: String,
     /// The service account of such pods; others get their namespace's default.
     pub service_account: Option<String>,
+    /// An image with this program, from which pods get our `kando`; without one they have what their images
+    /// have.
+    pub mover_image: Option<String>,
+    /// The image of functions that move data where a blueprint names none: it needs `tar`.
+    pub tools_image: String,
     /// Whether pods keep to Kubernetes' restricted profile unless an override says otherwise.
     pub restricted: bool,
     /// The call was begun by somebody who has stopped since. What that one did must be found, not repeated.
     pub resumed: bool,
+    /// Which attempt at the phase this is, from 1.
+    pub attempt: u32,
     /// How long things may take.
     pub limits: Limits,
 }
+
+/// The tools image of Kanister's own functions at the release whose behaviour is followed.
+pub const TOOLS_IMAGE: &str = "ghcr.io/kanisterio/kanister-tools:0.119.0";
 
 /// The ActionSet a call belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,6 +83,13 @@ impl Setting {
     /// and for no other call.
     pub fn trace(&self, call: CallId) -> String {
         format!("{}-{}-{}", self.order.uid, call.action, phase_mark(call.phase))
+    }
+
+    /// The same for this attempt alone: each attempt has a pod of its own. What is to be found again by a later
+    /// attempt, such as a count before scaling, goes by [`Setting::trace`].
+    pub fn attempt_trace(&self, call: CallId) -> String {
+        let trace = self.trace(call);
+        if self.attempt <= 1 { trace } else { format!("{trace}-r{}", self.attempt) }
     }
 }
 

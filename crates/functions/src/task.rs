@@ -34,7 +34,7 @@ pub(crate) async fn kube_task(
         containers: vec![pod::container(CONTAINER, &args.image, &args.command)],
         ..Wish::default()
     };
-    run(cluster, setting, &pod::manifest(call, setting, wish)?).await?.outputs()
+    run(cluster, setting, call, &pod::manifest(call, setting, wish)?).await?.outputs()
 }
 
 #[derive(Deserialize)]
@@ -60,17 +60,16 @@ pub(crate) async fn prepare_data(
     let args: PrepareArgs = args::decode(&call.args).map_err(|e| e.to_string())?;
     let claims = if args.volumes.is_empty() { own_claims(call)? } else { args.volumes };
     let (volumes, mounts) = volumes(cluster, &args.namespace, &claims).await?;
-    let mut container = pod::container(CONTAINER, &args.image, &args.command);
-    container["volumeMounts"] = mounts.into();
     let wish = Wish {
         prefix: "prepare-data-job-",
         namespace: args.namespace,
-        containers: vec![container],
+        containers: vec![pod::container(CONTAINER, &args.image, &args.command)],
         volumes,
+        mounts,
         service_account: Some(args.serviceaccount).filter(|account| !account.is_empty()),
         ..Wish::default()
     };
-    let ended = run(cluster, setting, &pod::manifest(call, setting, wish)?).await?;
+    let ended = run(cluster, setting, call, &pod::manifest(call, setting, wish)?).await?;
     if args.fail_on_error || ended.failure.is_none() {
         return ended.outputs();
     }
@@ -91,7 +90,7 @@ fn own_claims(call: &Call) -> Result<BTreeMap<String, String>, String> {
 }
 
 /// Volumes and mounts of claims, which must be there.
-async fn volumes(
+pub(crate) async fn volumes(
     cluster: &dyn Cluster,
     namespace: &str,
     claims: &BTreeMap<String, String>,
@@ -141,14 +140,9 @@ pub(crate) async fn multi_container_run(
 ) -> Result<Object, String> {
     let args: PairArgs = args::decode(&call.args).map_err(|e| e.to_string())?;
     let directory = if args.shared_volume_dir.is_empty() { "/tmp/" } else { &args.shared_volume_dir };
-    let sharing = |name: &str, image: &str, command: &[String]| {
-        let mut container = pod::container(name, image, command);
-        container["volumeMounts"] = json!([{ "name": "shared", "mountPath": directory }]);
-        container
-    };
     let mut init = Vec::new();
     if !args.init_image.is_empty() {
-        init.push(sharing("init", &args.init_image, &args.init_command));
+        init.push(pod::container("init", &args.init_image, &args.init_command));
     }
     let mut shared = json!({ "name": "shared", "emptyDir": {} });
     if !args.shared_volume_medium.is_empty() {
@@ -161,12 +155,13 @@ pub(crate) async fn multi_container_run(
         prefix: "kanister-job-",
         namespace: args.namespace,
         containers: vec![
-            sharing("output", &args.output_image, &args.output_command),
-            sharing("background", &args.background_image, &args.background_command),
+            pod::container("output", &args.output_image, &args.output_command),
+            pod::container("background", &args.background_image, &args.background_command),
         ],
         init,
         volumes: vec![shared],
+        mounts: vec![json!({ "name": "shared", "mountPath": directory })],
         ..Wish::default()
     };
-    run(cluster, setting, &pod::manifest(call, setting, wish)?).await?.outputs()
+    run(cluster, setting, call, &pod::manifest(call, setting, wish)?).await?.outputs()
 }

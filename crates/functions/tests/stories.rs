@@ -1,62 +1,19 @@
 //! Stories: a call and what happens in a paper cluster; what it put out and what it asked for.
 #![allow(clippy::disallowed_methods, reason = "a test may unwrap")]
 
+mod common;
+
 use cistern_action::catalog;
-use cistern_action::machine::{Call, CallId, PhaseId};
-use cistern_action::params::{Material, PhaseViews, Workload, WorkloadKind, root};
+use cistern_api::ActionSpec;
 use cistern_api::wire::output_line;
-use cistern_api::{ActionSpec, Object};
 use cistern_functions::reference::of_kind;
-use cistern_functions::setting::{Limits, Origin, Setting};
+use cistern_functions::setting::Setting;
 use cistern_functions::{pod, run};
 use cistern_sim::cluster::{Fate, PaperCluster, Plot};
+use common::{call, setting, told};
 use serde_json::{Value as Json, json};
-use std::sync::Arc;
 
 const NAME: &str = "kanister-job-u1-0-0";
-
-fn setting() -> Setting {
-    let order = Origin {
-        namespace: "kanister".to_owned(),
-        name: "backup-x".to_owned(),
-        uid: "u1".to_owned(),
-        job_id: Some("j7".to_owned()),
-    };
-    Setting {
-        order,
-        namespace: "kanister".to_owned(),
-        service_account: Some("controller".to_owned()),
-        restricted: true,
-        resumed: false,
-        limits: Limits::default(),
-    }
-}
-
-fn call(function: &str, args: Json, spec: ActionSpec) -> Call {
-    let workload = Workload {
-        kind: WorkloadKind::StatefulSet,
-        name: "db".to_owned(),
-        namespace: "app".to_owned(),
-        ..Workload::default()
-    };
-    let time = "2026-01-02T03:04:05Z".to_owned();
-    let material = Material { workload: Some(workload), time, ..Material::default() };
-    Call {
-        id: CallId { action: 0, phase: PhaseId::Index(0) },
-        action: "backup".to_owned(),
-        phase: "dump".to_owned(),
-        function: catalog::function(function).unwrap(),
-        args: args.as_object().unwrap().clone(),
-        root: root(&spec, &material, &PhaseViews::default()),
-        material: Arc::new(material),
-        spec: Arc::new(spec),
-    }
-}
-
-async fn told(cluster: &PaperCluster, function: &str, args: Json) -> Result<Object, String> {
-    let call = call(function, args, ActionSpec::default());
-    cistern_functions::call(&call, &setting(), cluster).await
-}
 
 fn task() -> Json {
     json!({ "image": "tools", "command": ["dump"], "namespace": "app" })
@@ -355,14 +312,17 @@ fn an_override_of_the_container_goes_for_both_of_two() {
 
 #[test]
 fn every_function_of_the_catalog_has_a_story_or_is_said_to_be_lacking() {
-    let stories = include_str!("stories.rs");
+    let stories =
+        [include_str!("stories.rs"), include_str!("data.rs"), include_str!("snapshots.rs")].concat();
     for function in catalog::FUNCTIONS {
         let told = stories.contains(&format!("&cluster, \"{}\"", function.name));
         let lacking = cistern_functions::lacking(function.name);
         assert_eq!(lacking.is_none(), told, "{}", function.name);
     }
-    let reason = cistern_functions::lacking("BackupData").unwrap();
+    let reason = cistern_functions::lacking("CreateRDSSnapshot").unwrap();
     assert!(
-        reason.starts_with("this controller does not carry out the function BackupData; it has KubeExec")
+        reason.starts_with(
+            "this controller does not carry out the function CreateRDSSnapshot; it has BackupData"
+        )
     );
 }

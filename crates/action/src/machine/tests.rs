@@ -103,6 +103,7 @@ impl Story {
             profile: Some(ResolvedProfile {
                 json: json!({ "Location": { "bucket": "b" }, "Credential": { "KeyPair": { "Secret": "s3cr3t" } } }),
                 file: Some("/run/profile.json".to_owned()),
+                repository: None,
             }),
             time: "2026-01-02T03:04:05.12Z".to_owned(),
             ..Material::default()

@@ -41,7 +41,7 @@ fn material() -> Material {
             )]),
             ..Workload::default()
         }),
-        profile: Some(ResolvedProfile { json: profile, file: None }),
+        profile: Some(ResolvedProfile { json: profile, file: None, repository: None }),
         secrets: BTreeMap::from([(
             "aws".to_owned(),
             json!({ "metadata": { "name": "creds", "creationTimestamp": "2024-02-29T13:14:15Z" },

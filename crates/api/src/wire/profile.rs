@@ -19,6 +19,40 @@ use zeroize::Zeroizing;
 /// of the machine can read.
 pub const PROFILE_FILE: &str = "cistern.dev/profile-file";
 
+/// The key of a profile in a file under which a [`RepositoryJson`] stands.
+pub const REPOSITORY: &str = "cistern.dev/repository";
+
+/// What leads to a repository and opens it, beside the profile in a profile's file. Kanister's programs pass
+/// over it.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+pub struct RepositoryJson {
+    /// Where it is, as `cistern --repo` takes it; empty: where the profile leads.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub location: String,
+    /// A credential of the repository; empty is none.
+    #[serde(skip_serializing_if = "Sensitive::is_empty")]
+    pub key: Sensitive,
+    /// A passphrase of the repository; empty is none.
+    #[serde(skip_serializing_if = "Sensitive::is_empty")]
+    pub passphrase: Sensitive,
+}
+
+impl RepositoryJson {
+    /// What stands beside the profile in a file; `None` where nothing does.
+    ///
+    /// # Errors
+    /// No JSON, or a field that is no text.
+    pub fn beside(profile: &str) -> Result<Option<Self>, ProfileJsonError> {
+        let object = parse_object(profile)?;
+        let Some(fields) = Fields::root(&object).object(REPOSITORY)? else { return Ok(None) };
+        Ok(Some(Self {
+            location: fields.text("location")?,
+            key: fields.text("key")?.into(),
+            passphrase: fields.text("passphrase")?.into(),
+        }))
+    }
+}
+
 /// Where backups go, and what opens the place.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
 #[serde(rename_all = "PascalCase")]
