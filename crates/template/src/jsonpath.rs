@@ -3,6 +3,7 @@
 //! This is the dialect of `kubectl -o jsonpath`, which differs from RFC 9535: text around `{…}` is kept,
 //! a missing key is an error, several results are joined by spaces, objects print as JSON.
 
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use crate::call::Ref;
@@ -64,12 +65,10 @@ impl JsonPath {
     /// # Errors
     /// As [`JsonPath::render`]; or a value that is not UTF-8.
     pub fn substitute(text: &str, data: &Value, limits: &Limits) -> Result<String, Error> {
-        static PATH: LazyLock<regex::Regex> =
-            LazyLock::new(|| regex::Regex::new(r"\{[\t\n\x0C\r ]*\$([^}]*)").expect("the pattern is valid"));
         let mut out = text.to_owned();
-        for found in PATH.captures_iter(text) {
-            let source = format!("{}}}", &found[0]);
-            let Ok(path) = JsonPath::parse(&format!("{{{}}}", found[1].trim())) else {
+        for (begin, path) in placeholders(text) {
+            let source = format!("{}}}", begin.as_str());
+            let Ok(path) = path else {
                 out = out.replace(&source, "");
                 continue;
             };
@@ -87,6 +86,23 @@ impl JsonPath {
         }
         Ok(out)
     }
+
+    /// Where the paths stand that [`JsonPath::substitute`] would replace, in bytes with their braces, and why
+    /// those that it would drop cannot be read.
+    pub fn places(text: &str) -> Vec<(Range<usize>, Result<(), Error>)> {
+        let closed = placeholders(text).filter(|(begin, _)| text[begin.end()..].starts_with('}'));
+        closed.map(|(begin, path)| (begin.start()..begin.end() + 1, path.map(drop))).collect()
+    }
+}
+
+/// The beginnings of `{ $.path }` in a text, up to the closing brace, and what each path is.
+fn placeholders(text: &str) -> impl Iterator<Item = (regex::Match<'_>, Result<JsonPath, Error>)> {
+    static PATH: LazyLock<regex::Regex> =
+        LazyLock::new(|| regex::Regex::new(r"\{[\t\n\x0C\r ]*\$([^}]*)").expect("the pattern is valid"));
+    PATH.captures_iter(text).map(|found| {
+        let path = JsonPath::parse(&format!("{{{}}}", found[1].trim()));
+        (found.get(0).expect("the whole is always there"), path)
+    })
 }
 
 struct Walk<'a> {

@@ -70,3 +70,12 @@ fn is_bounded() {
     let nested = "[?(@.a".repeat(500) + &")]".repeat(500);
     assert_eq!(*JsonPath::parse(&format!("{{{nested}}}")).unwrap_err().kind(), ErrorKind::Parse);
 }
+
+#[test]
+fn the_places_of_paths_are_known_without_data() {
+    let text = "é{ $.a.b }x{$.c[}{{ $v }} {$.open";
+    let places = JsonPath::places(text);
+    let shown: Vec<_> = places.iter().map(|(range, path)| (&text[range.clone()], path.is_ok())).collect();
+    assert_eq!(shown, [("{ $.a.b }", true), ("{$.c[}", false), ("{ $v }", true)]);
+    assert!(places[1].1.as_ref().unwrap_err().to_string().contains("unterminated"));
+}
