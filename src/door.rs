@@ -58,14 +58,7 @@ pub fn run_then(
     work: impl Future<Output = Result<(), Failure>>,
     afterwards: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
-    // Few threads: a push of six bytes should not wait for a pool to start.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|e| Failure::other(format!("cannot start: {e}")))?;
-    let outcome = runtime.block_on(async {
-        let mut signals = Signals::listen()?;
+    run_heeding(async |signals| {
         let outcome = tokio::select! {
             outcome = work => outcome,
             // Whatever the command held is dropped before this arm runs: producers are stopped,
@@ -74,7 +67,18 @@ pub fn run_then(
         };
         afterwards.await;
         outcome
-    });
+    })
+}
+
+/// Runs work that says itself what a signal means to it.
+pub fn run_heeding(work: impl AsyncFnOnce(&mut Signals) -> Result<(), Failure>) -> Result<(), Failure> {
+    // Few threads: a push of six bytes should not wait for a pool to start.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::other(format!("cannot start: {e}")))?;
+    let outcome = runtime.block_on(async { work(&mut Signals::listen()?).await });
     // A thread may sit in a read that never returns.
     runtime.shutdown_background();
     outcome

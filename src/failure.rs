@@ -42,6 +42,10 @@ pub enum Exit {
     Stream,
     /// 128 + n: ended by signal n.
     Signal(u8),
+    /// 15 + n: a process server failed with gRPC's status n; `kando process` alone, as Kanister's does.
+    Grpc(u8),
+    /// n: the process that a server ran ended so, and has said itself why.
+    Process(u8),
     /// 0: whoever read our output has seen enough.
     ClosedPipe,
 }
@@ -59,6 +63,8 @@ impl Exit {
             Exit::Full => 7,
             Exit::Stream => 8,
             Exit::Signal(number) => 128 + number,
+            Exit::Grpc(status) => 15 + status,
+            Exit::Process(code) => code,
         }
     }
 
@@ -74,6 +80,8 @@ impl Exit {
             Exit::Full => "full",
             Exit::Stream => "stream",
             Exit::Signal(_) => "signal",
+            Exit::Grpc(_) => "grpc",
+            Exit::Process(_) => "process",
         }
     }
 }
@@ -117,7 +125,7 @@ impl Failure {
 
     /// Reports on standard error, and says what to exit with.
     pub fn report(&self, json: bool) -> ExitCode {
-        if self.exit != Exit::ClosedPipe {
+        if !matches!(self.exit, Exit::ClosedPipe | Exit::Process(_)) {
             let text = if json { self.to_json() } else { self.to_string() };
             crate::show::complain(&text);
         }
@@ -150,6 +158,13 @@ impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "cistern: {}", self.message)?;
         self.hint.as_ref().map_or(Ok(()), |hint| write!(f, "\n  hint: {hint}"))
+    }
+}
+
+impl From<cistern_kanx::Error> for Failure {
+    fn from(error: cistern_kanx::Error) -> Failure {
+        // gRPC has no status above 16.
+        Failure::new(Exit::Grpc(u8::try_from(error.code()).unwrap_or(2)), error.to_string())
     }
 }
 

@@ -14,7 +14,9 @@ mod postgres;
 #[allow(dead_code, reason = "a part of it is used here")]
 #[path = "../databases/postgres_server.rs"]
 mod postgres_server;
+mod process;
 mod repository;
 mod sink;
 #[path = "../support/mod.rs"]
 mod support;
+mod volume;
