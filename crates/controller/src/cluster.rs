@@ -22,6 +22,7 @@ mod refusal;
 mod stream;
 
 pub use connect::connect;
+pub(crate) use refusal::chain;
 
 use async_trait::async_trait;
 use cistern_api::ObjectReference;

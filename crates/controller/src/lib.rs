@@ -12,6 +12,8 @@
 //! | `objects.rs` | the only writer of ActionSets |
 //! | `surroundings.rs` | what an action needs to know of the cluster |
 //! | `cluster.rs` | the Kubernetes API behind the port `Cluster` |
+//! | `watch.rs` | news of ActionSets |
+//! | `leader.rs` | which of several controllers does anything |
 //! | `leftovers.rs`, `finished.rs` | pods whose outcome has been recorded, ActionSets that ended long ago |
 //! | `schedules.rs`, `rhythm.rs` | BackupSchedules: what is due, and runs of it |
 //! | `expiry.rs`, `keep.rs` | runs that are not kept any longer |
@@ -35,13 +37,14 @@
 )]
 
 pub mod certificate;
-mod cluster;
 mod changes;
+mod cluster;
 pub mod discover;
 mod events;
 mod expiry;
 mod finished;
 mod keep;
+pub mod leader;
 mod leftovers;
 mod metrics;
 mod objects;
@@ -51,6 +54,7 @@ mod reconcile;
 mod rhythm;
 pub mod schedules;
 mod surroundings;
+mod watch;
 pub mod webhook;
 pub mod wishes;
 
@@ -59,6 +63,7 @@ pub use metrics::Metrics;
 pub use objects::needs_work;
 pub use queue::Place;
 pub use reconcile::Controller;
+pub use watch::watch;
 
 use cistern_api::Time;
 use cistern_functions::setting::{Limits, TOOLS_IMAGE};

@@ -134,7 +134,7 @@ pub(super) fn of_credentials(error: &AuthError) -> String {
 }
 
 /// An error with its reasons, each once.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut said = error.to_string();
     let mut reason = error.source();
     while let Some(inner) = reason {
