@@ -239,6 +239,21 @@ pub(crate) fn delta_record(
     Some(DeltaRecord { binding, record, key, base: choice.id, before_bytes: whole_len.into() })
 }
 
+/// A stored chunk by itself, in place of a record that was a delta: its binding and its record.
+pub(crate) fn whole_record(
+    id: ChunkId,
+    raw: &[u8],
+    sealer: &Sealer,
+    squeezer: &mut Squeezer,
+    world: &World,
+) -> (Binding, Bytes) {
+    let mut scratch = Vec::new();
+    let (codec, len) = squeeze_into(squeezer, &mut scratch, raw);
+    let binding = Binding { id, kind: ChunkKind::Data, codec, raw_len: raw.len() as u32, base: None };
+    let len = sealer.seal(&binding, world.random(), &mut scratch, len);
+    (binding, Bytes::copy_from_slice(&scratch[..len]))
+}
+
 fn make_room(scratch: &mut Vec<u8>, raw_len: usize) {
     let want = Squeezer::bound(raw_len) + OVERHEAD;
     if scratch.len() < want {

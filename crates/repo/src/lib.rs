@@ -28,6 +28,7 @@ mod optimize;
 mod prune;
 mod pull;
 mod push;
+mod rebase;
 mod repack;
 mod repair;
 mod repository;

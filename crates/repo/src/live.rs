@@ -119,30 +119,35 @@ pub(crate) struct Live {
     /// Of them, those needed whole by deltas in packs that may not be relied on any more: the deltas may
     /// yet be copied out of there, and a base that is left as a delta only would be none.
     pub(crate) bases: ShortIds,
+    /// Of them, those no snapshot refers to: deltas need them.
+    pub(crate) held: ShortIds,
 }
 
 impl Live {
     /// What `chunks` are, seen by `index`, when `readable` is all that exists.
     pub(crate) fn new(mut chunks: ShortIds, index: &Index, readable: &Index) -> Live {
-        close_over_bases(&mut chunks, index);
+        let mut held = close_over_bases(&mut chunks, index);
         // Also of deltas in condemned packs: theirs may be copied later than their bases are deleted.
-        close_over_bases(&mut chunks, readable);
+        held.extend(close_over_bases(&mut chunks, readable));
         let deltas =
             readable.records().filter(|(short, _)| chunks.contains(short) && !index.holds_whole(short));
         let bases = deltas.filter_map(|(_, location)| location.base.map(|b| b.short())).collect();
-        Live { chunks, bases }
+        Live { chunks, bases, held }
     }
 }
 
-/// Adds the bases of every delta whose chunk is live: a base lives while a delta needs it.
-pub(crate) fn close_over_bases(live: &mut ShortIds, index: &Index) {
+/// Adds the bases of every delta whose chunk is live: a base lives while a delta needs it. Returns those that
+/// were not live by themselves.
+fn close_over_bases(live: &mut ShortIds, index: &Index) -> ShortIds {
     // One round is enough: a base is never a delta itself.
-    let bases: Vec<[u8; 16]> = index
+    let held: ShortIds = index
         .records()
         .filter(|(short, _)| live.contains(short))
         .filter_map(|(_, location)| location.base.map(|b| b.short()))
+        .filter(|base| !live.contains(base))
         .collect();
-    live.extend(bases);
+    live.extend(&held);
+    held
 }
 
 /// Which live chunks cannot be read from the packs of `index` for which `usable` holds.

@@ -8,6 +8,7 @@ use crate::chunks::Chunks;
 use crate::commit::{SKETCHES, Session};
 use crate::encode::delta_record;
 use crate::error::{Error, ErrorKind, Result};
+use crate::index::Location;
 use crate::live::{Live, ShortIds};
 use crate::observe::{Counter, Observer};
 use crate::prune::{PruneOptions, PruneReport};
@@ -17,8 +18,9 @@ use crate::sweep::{Sweeper, needed_bases};
 use crate::view::View;
 use cistern_format::codec::{Codec, Squeezer};
 use cistern_format::envelope::Kind;
-use cistern_format::id::{ChunkId, PackId};
+use cistern_format::id::{ChunkId, PackId, SessionId};
 use cistern_format::keys::Role;
+use cistern_format::record::Sealer;
 use cistern_format::sketch::{Sketch, SketchList};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -107,7 +109,7 @@ impl Repository {
         let (session, watch) = (sweeper.session.clone(), sweeper.watch.clone());
         let mut repacker = Repacker::new(&self.objects, session, self.config.pack_bytes, watch);
         let mut rewritten = Rewritten::new(&view);
-        let by_series = self.sketch_lists(options).await?;
+        let by_series = self.sketch_lists(options.name.as_deref()).await?;
         let chunks_total: usize = by_series.values().flatten().map(|list| list.sketches.len()).sum();
         sweeper.watch.count(Counter::ChunksTotal, chunks_total as u64);
         for (series, lists) in by_series {
@@ -137,9 +139,12 @@ impl Repository {
         Ok(report)
     }
 
-    /// The sketch lists of each series, oldest first.
-    async fn sketch_lists(&self, options: &OptimizeOptions) -> Result<BTreeMap<[u8; 16], Vec<SketchList>>> {
-        let wanted = options.name.as_ref().map(|n| cistern_format::sketch::series(self.keys(), n));
+    /// The sketch lists of each series, or of one name's, oldest first.
+    pub(crate) async fn sketch_lists(
+        &self,
+        name: Option<&str>,
+    ) -> Result<BTreeMap<[u8; 16], Vec<SketchList>>> {
+        let wanted = name.map(|n| cistern_format::sketch::series(self.keys(), n));
         let mut by_series: BTreeMap<[u8; 16], Vec<SketchList>> = BTreeMap::new();
         for entry in self.objects.list(SKETCHES).await? {
             // Sketches are a hint; one that cannot be read is as good as none.
@@ -210,14 +215,11 @@ impl Repository {
     ) -> Result<Option<crate::encode::DeltaRecord>> {
         let Some(choice) = bases.choose_at(&pair.chunk, &pair.sketch, pair.sequence) else { return Ok(None) };
         let Some(location) = chunks.index().find(&pair.chunk) else { return Ok(None) };
-        let Some(key) = location.key.map(|k| *chunks.index().data_key(k)) else { return Ok(None) };
+        let Some((sealer, key)) = self.data_sealer(chunks, &location)? else { return Ok(None) };
         // What cannot be read is for verify to tell; it stays as it is.
         let (Ok(raw), Ok(base)) = (chunks.get(pair.chunk).await, chunks.base(choice.id).await) else {
             return Ok(None);
         };
-        let keys = &self.objects.keys;
-        let data_key = keys.open_data_key(key.0, &key.1).map_err(|d| Error::damage("open a data key", d))?;
-        let sealer = cistern_format::record::Sealer::data(keys.repo(), &data_key);
         Ok(delta_record(
             pair.chunk,
             &raw,
@@ -228,6 +230,18 @@ impl Repository {
             squeezer,
             self.world(),
         ))
+    }
+
+    /// What seals a new record of a stored data chunk under the data key it has; `None` for a recipe piece.
+    pub(crate) fn data_sealer(
+        &self,
+        chunks: &Chunks,
+        location: &Location,
+    ) -> Result<Option<(Sealer, (SessionId, [u8; 80]))>> {
+        let Some(key) = location.key.map(|k| *chunks.index().data_key(k)) else { return Ok(None) };
+        let keys = &self.objects.keys;
+        let data_key = keys.open_data_key(key.0, &key.1).map_err(|d| Error::damage("open a data key", d))?;
+        Ok(Some((Sealer::data(keys.repo(), &data_key), key)))
     }
 
     /// Copies what is left in packs that go, so that they hold nothing anybody needs.

@@ -6,7 +6,7 @@ use crate::commit::{SESSIONS, SKETCHES, SNAPSHOTS, Session, session_of};
 use crate::compact::compact;
 use crate::error::Result;
 use crate::live::{ShortIds, unresolvable};
-use crate::observe::Observer;
+use crate::observe::{Observer, Silent};
 use crate::repack::Repacker;
 use crate::repository::Repository;
 use crate::snapshots::{FORGOTTEN, MARKS};
@@ -34,6 +34,8 @@ pub struct PruneOptions {
     pub unused_percent_max: u8,
     /// Bytes of live records copied in one run at most.
     pub repack_bytes_max: u64,
+    /// Make deltas anew where that lets a base go that only they need; takes a credential that can read.
+    pub rebase: bool,
     /// Only say what would be done.
     pub dry_run: bool,
 }
@@ -45,6 +47,7 @@ impl Default for PruneOptions {
             session_timeout: Duration::from_secs(2 * 3600),
             unused_percent_max: 10,
             repack_bytes_max: 64 << 30,
+            rebase: true,
             dry_run: false,
         }
     }
@@ -67,6 +70,10 @@ pub struct PruneReport {
     pub condemned_bytes: u64,
     /// Bytes of records in use that had to move.
     pub copied_bytes: u64,
+    /// Bases that no snapshot refers to, and no delta needs any more once the packs condemned now are gone.
+    pub released_bases: u64,
+    /// Deltas of theirs that were made anew.
+    pub rebased_deltas: u64,
     /// Packs deleted by this run.
     pub deleted_packs: u64,
     /// Their bytes.
@@ -122,10 +129,15 @@ impl Repository {
     }
 
     async fn prune_preview(&self, options: &PruneOptions) -> Result<PruneReport> {
-        let view = self.objects.view().await?;
+        let session = Arc::new(Session::unregistered(&self.objects));
+        let (now, watch) = (std::time::SystemTime::UNIX_EPOCH, Arc::new(Silent));
+        let looker = Sweeper { repo: self, session, now, options, watch };
         let writers = self.undecided(None).await?.into_iter().collect();
-        let plan = self.prune_plan(&view, &writers, options).await?;
-        Ok(PruneReport { dry_run: true, ..plan.report })
+        let rebased = self.rebase(&looker, &writers).await?;
+        let view = self.objects.view().await?;
+        let plan = self.prune_plan(&view, &writers, options, &HashSet::new()).await?;
+        let (released_bases, rebased_deltas) = (rebased.bases, rebased.deltas);
+        Ok(PruneReport { dry_run: true, released_bases, rebased_deltas, ..plan.report })
     }
 
     async fn prune_with(&self, sweeper: &Sweeper<'_>) -> Result<PruneReport> {
@@ -137,8 +149,10 @@ impl Repository {
         for list in lists.iter().filter(|list| !matches!(list.list, Half::Absent)) {
             sweeper.carry_on(list, &mut done).await?;
         }
+        let rebased = self.rebase(sweeper, &writers).await?;
+        (done.released_bases, done.rebased_deltas) = (rebased.bases, rebased.deltas);
         let view = self.objects.view().await?;
-        let plan = self.prune_plan(&view, &writers, sweeper.options).await?;
+        let plan = self.prune_plan(&view, &writers, sweeper.options, &rebased.packs).await?;
         done.packs = plan.report.packs;
         done.pack_bytes = plan.report.pack_bytes;
         done.unused_bytes = plan.report.unused_bytes;
@@ -154,16 +168,17 @@ impl Repository {
         Ok(done)
     }
 
-    /// Which packs are not worth their space.
+    /// Which packs are not worth their space, and those that shall `go` anyway.
     pub(crate) async fn prune_plan(
         &self,
         view: &View,
         writers: &HashSet<SessionId>,
         options: &PruneOptions,
+        go: &HashSet<PackId>,
     ) -> Result<PrunePlan> {
         view.require_whole()?;
         let live = self.live(view).await?;
-        let usage = usage(view, &live.chunks);
+        let usage = usage(view, &live.chunks, go);
         let mut report = PruneReport {
             packs: view.listed.len() as u64,
             pack_bytes: view.listed.values().map(|l| l.object_len).sum(),
@@ -250,12 +265,17 @@ impl Repository {
 }
 
 /// Bytes of each pack's records that are in use, and that are not; of several records of a chunk the
-/// first counts. Padding, directory and trailer are left out: no moving could save them.
-fn usage(view: &View, live: &ShortIds) -> Vec<(u64, u64)> {
+/// first counts that is not in a pack that will `go`. Padding, directory and trailer are left out: no moving
+/// could save them.
+pub(crate) fn usage(view: &View, live: &ShortIds, go: &HashSet<PackId>) -> Vec<(u64, u64)> {
     let mut usage = vec![(0u64, 0u64); view.index.packs().len()];
     let mut last = None;
     for (short, location) in view.index.records() {
         let (used, dead) = &mut usage[location.pack as usize];
+        if go.contains(&view.index.pack(location.pack).id) {
+            *dead += u64::from(location.record_len);
+            continue;
+        }
         let is_used = live.contains(&short) && last != Some(short);
         *(if is_used { used } else { dead }) += u64::from(location.record_len);
         last = Some(short);

@@ -40,6 +40,82 @@ async fn what_nobody_needs_goes_and_what_somebody_needs_stays() {
     assert_eq!(bytes_of(&mem), 0, "{before} packs before; {report:?}");
 }
 
+/// Prunes until there is nothing left to do; returns bases released and deltas made anew.
+async fn prune_to_the_end(repo: &Repository, options: &PruneOptions) -> (u64, u64) {
+    let (mut bases, mut deltas) = (0, 0);
+    for _ in 0..6 {
+        let report = repo.prune(options, Arc::new(Silent)).await.unwrap();
+        bases += report.released_bases;
+        deltas += report.rebased_deltas;
+        if report.condemned_packs == 0 {
+            return (bases, deltas);
+        }
+    }
+    panic!("six prunes, and there is still something to do");
+}
+
+async fn opened_as(owner: &Repository, store: &Arc<cistern_store::MemStore>, role: Role) -> Repository {
+    let credential = Unlock::Credential(owner.credential(role).unwrap());
+    Repository::open(store.clone(), credential, World::real().with_threads(0)).await.unwrap()
+}
+
+async fn assert_sound(repo: &Repository) {
+    let options = VerifyOptions { level: 4, ..VerifyOptions::default() };
+    let report = repo.verify(&options, Arc::new(Silent)).await.unwrap();
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+}
+
+#[tokio::test]
+async fn a_base_kept_by_one_small_delta_goes_when_a_later_chunk_serves_as_well() {
+    let mem = Arc::new(cistern_store::MemStore::new());
+    let repo = repository(mem.clone(), 0).await;
+    let nights: Vec<Vec<u8>> = (0..3).map(|n| night(&rows(1, 40_000), n)).collect();
+    let first = push(&repo, "db", &nights[0]).await.id;
+    let kept = push(&repo, "db", &nights[1]).await;
+    assert!(kept.snapshot.stored.delta_bytes * 2 > kept.snapshot.raw_bytes, "{:?}", kept.snapshot.stored);
+    // What cannot read stores all that is new whole.
+    let last = push(&opened_as(&repo, &mem, Role::Push).await, "db", &nights[2]).await.id;
+    repo.forget(&[first], "test").await.unwrap();
+    let before = repo.stats().await.unwrap();
+    let objects = mem.keys();
+    let preview = repo.prune(&PruneOptions { dry_run: true, ..now() }, Arc::new(Silent)).await.unwrap();
+    assert!(preview.released_bases > 0 && mem.keys() == objects, "a preview tells and writes nothing");
+
+    let maintainer = opened_as(&repo, &mem, Role::Maintain).await;
+    for (repo, options) in [(&maintainer, now()), (&repo, PruneOptions { rebase: false, ..now() })] {
+        assert_eq!(prune_to_the_end(repo, &options).await, (0, 0), "it cannot read, or must not");
+    }
+    let (bases, deltas) = prune_to_the_end(&repo, &now()).await;
+    assert_eq!((bases, deltas), (preview.released_bases, preview.rebased_deltas));
+    assert!(bases > 10 && deltas >= bases, "{bases} bases, {deltas} deltas");
+    let after = repo.stats().await.unwrap();
+    assert!(after.pack_bytes * 5 < before.pack_bytes * 3, "{} of {}", after.pack_bytes, before.pack_bytes);
+    assert!(after.delta_chunks > 0 && after.unused_record_bytes == 0, "{after:?}");
+    for (id, bytes) in [(kept.id, &nights[1]), (last, &nights[2])] {
+        assert!(pull(&repo, &id.to_string()).await == *bytes);
+    }
+    assert_sound(&repo).await;
+}
+
+#[tokio::test]
+async fn without_a_successor_a_base_goes_for_large_deltas_and_stays_for_small_ones() {
+    for (every, released) in [(400, true), (9000, false)] {
+        let mem = Arc::new(cistern_store::MemStore::new());
+        let repo = repository(mem.clone(), 0).await;
+        let first = rows(1, 40_000);
+        let mut second = first.clone();
+        (1000..second.len()).step_by(every).for_each(|at| second[at] ^= 1);
+        let old = push(&repo, "db", &first).await.id;
+        let kept = push(&repo, "db", &second).await;
+        assert!(kept.snapshot.stored.delta_bytes * 2 > kept.snapshot.raw_bytes, "{:?}", kept.snapshot.stored);
+        repo.forget(&[old], "test").await.unwrap();
+        let (bases, deltas) = prune_to_the_end(&repo, &now()).await;
+        assert_eq!(bases > 0 && deltas > 0, released, "{bases} bases, {deltas} deltas, every {every}");
+        assert!(pull(&repo, "db").await == second);
+        assert_sound(&repo).await;
+    }
+}
+
 #[tokio::test]
 async fn grace_keeps_condemned_packs_and_the_next_prune_goes_on() {
     let mem = Arc::new(cistern_store::MemStore::new());
