@@ -30,7 +30,7 @@ pub struct Args {
     /// Only say what would be done
     #[arg(long, short = 'n')]
     dry_run: bool,
-    /// Leave chunks whole that could become deltas; a key that cannot read always does
+    /// Leave whole chunks and deltas as they are, though others would take less; a key that cannot read always does
     #[arg(long)]
     no_optimize: bool,
 }
@@ -53,6 +53,7 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
         session_timeout: args.session_timeout,
         unused_percent_max: args.max_unused,
         repack_bytes_max: args.max_repack.unwrap_or(defaults.repack_bytes_max),
+        rebase: !args.no_optimize,
         dry_run: args.dry_run,
     };
     let report = prune(&repository, &options, !args.no_optimize, context).await?;
@@ -104,6 +105,14 @@ pub fn text(report: &Report) -> String {
         format!("{verb} {} packs of {}", r.condemned_packs, show::size(r.condemned_bytes)),
     );
     say(r.copied_bytes, format!("moved {} that is in use", show::size(r.copied_bytes)));
+    let verb = if r.dry_run { "would make" } else { "made" };
+    say(
+        r.released_bases,
+        format!(
+            "{verb} {} deltas anew, so that {} chunks only they need can go",
+            r.rebased_deltas, r.released_bases
+        ),
+    );
     say(r.deleted_packs, format!("deleted {} packs, freed {}", r.deleted_packs, show::size(r.freed_bytes)));
     say(r.removed_snapshots, format!("removed {} forgotten snapshots", r.removed_snapshots));
     say(r.refused_sessions.len() as u64, format!("gave up {} dead pushes", r.refused_sessions.len()));

@@ -10,6 +10,7 @@ async fn a_prune_that_dies_loses_nothing_and_the_next_goes_on() {
     let (chaos, repo) = base.copy().await.process(1).await;
     let report = prune(&repo).await.expect("nothing fails here");
     assert!(report.copied_bytes > 0 && report.deleted_packs > 0, "{report:?}");
+    assert!(report.rebased_deltas > 0 && report.released_bases > 0, "{report:?}");
     assert!(report.index_objects.0 > report.index_objects.1, "the index was merged: {report:?}");
     let count = chaos.mutations();
     for (last, landing) in ENDINGS {

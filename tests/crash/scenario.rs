@@ -2,13 +2,14 @@
 
 use crate::paper::{A_DAY, Chaos, Place, assert_kept, nights_of, prune, push};
 use bytes::Bytes;
-use cistern_repo::{PruneReport, Receipt, Repository, Result, SnapshotId};
+use cistern_repo::{PruneReport, Receipt, Repository, Result, Role, SnapshotId};
 use cistern_sim::{ChaosStore, Content, Fault, Lag, LastWrite, Promises};
 use cistern_store::ErrorKind;
 use std::sync::Arc;
 
 /// Two nights of a database, a mixed stream and a part of it. The first night, which holds the bases,
-/// and the mixed stream are forgotten.
+/// and the mixed stream are forgotten. Then a night of another database is forgotten that holds the bases of
+/// the next, while one night later all is there whole: a prune makes the deltas between anew.
 pub struct Scenario {
     pub place: Place,
     pub promises: Promises<SnapshotId>,
@@ -32,7 +33,15 @@ impl Scenario {
             receipts.push(receipt);
         }
         assert!(receipts[1].snapshot.stored.delta_bytes > 0, "the second night is made of deltas");
-        for receipt in [&receipts[0], &receipts[2]] {
+        let writer = place.open_as(Role::Push, 3).await;
+        let nights_of_b = nights_of(11, 300_000, 3);
+        for (repo, bytes) in [(&repo, &nights_of_b[0]), (&repo, &nights_of_b[1]), (&writer, &nights_of_b[2])]
+        {
+            let receipt = push(repo, "b", bytes).await.expect("nothing fails here");
+            promises.pushed(receipt.id, Content::of(bytes));
+            receipts.push(receipt);
+        }
+        for receipt in [&receipts[0], &receipts[2], &receipts[4]] {
             repo.forget(&[receipt.id], "test").await.expect("nothing fails here");
             promises.forgot(&receipt.id);
         }

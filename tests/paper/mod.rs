@@ -124,6 +124,14 @@ impl Place {
         self.open_on(self.store.clone(), seed).await.expect("a sound store")
     }
 
+    /// Opens the repository with a credential that can do less, as a process of its own.
+    pub async fn open_as(&self, role: Role, seed: u64) -> Repository {
+        let credential = self.open(seed).await.credential(role).expect("the owner may hand it out");
+        let unlock = Unlock::Credential(credential);
+        let opened = Repository::open(self.store.clone(), unlock, world_at(!seed, self.store.start));
+        opened.await.expect("a sound store")
+    }
+
     /// Opens the repository as a process of its own, on a store that stands before this place's.
     pub async fn open_on(&self, store: Arc<dyn Store>, seed: u64) -> Result<Repository> {
         let unlock = Unlock::Credential(self.credential.clone());
