@@ -64,6 +64,8 @@ fn json_fields_are_these() {
         "condemned_bytes",
         "condemned_packs",
         "copied_bytes",
+        "released_bases",
+        "rebased_deltas",
         "deleted_packs",
         "dry_run",
         "freed_bytes",

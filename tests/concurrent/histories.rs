@@ -2,7 +2,10 @@
 
 use crate::paper::{A_DAY, Chaos, Place, assert_kept, named, nights_of, prune, pull, sharply, source};
 use bytes::Bytes;
-use cistern_repo::{ErrorKind, Facts, PruneOptions, Receipt, Repository, Result, Silent, SnapshotId};
+use cistern_repo::{
+    ErrorKind, Facts, OptimizeOptions, PruneOptions, PruneReport, Receipt, Repository, Result, Role, Silent,
+    SnapshotId,
+};
 use cistern_sim::{ChaosStore, Content, Fault, LastWrite, Promises, Rule, Verb};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt as _, SeedableRng as _};
@@ -35,6 +38,8 @@ struct Tally {
     forgotten: u32,
     deleted_packs: u64,
     copied_bytes: u64,
+    rebased: u64,
+    optimized: u64,
     waits: u64,
     died: u32,
 }
@@ -65,10 +70,10 @@ impl Stage {
     }
 
     /// A process: operations take a while, and with `faults` some of them fail or freeze it.
-    async fn process(&self, seed: u64, faults: bool) -> (Arc<Chaos>, Repository) {
+    async fn process(&self, seed: u64, role: Role, faults: bool) -> (Arc<Chaos>, Repository) {
         let dice = &mut Xoshiro256PlusPlus::seed_from_u64(seed);
         let handle = Arc::new(self.chaos.another(seed));
-        let repo = self.place.open_on(handle.clone(), seed).await.expect("nothing fails yet");
+        let repo = self.place.open_as(role, handle.clone(), seed).await.expect("nothing fails yet");
         for (millis, chance) in [(1, 0.5), (7, 0.5), (43, 0.2), (900, 0.05)] {
             handle.add(Rule::new(Fault::Delay(Duration::from_millis(millis))).chance(chance));
         }
@@ -95,33 +100,48 @@ async fn rest_a_while(dice: &mut Xoshiro256PlusPlus, secs_max: u64) {
     tokio::time::sleep(Duration::from_millis(dice.random_range(0..secs_max * 1000))).await;
 }
 
-/// Pushes, some of them so slowly that a prune refuses them.
+/// Pushes, some of them so slowly that a prune refuses them, some twice at once; some cannot read, and store
+/// whole what they find changed.
 async fn pusher(stage: Arc<Stage>, seed: u64) {
     let dice = &mut dice(seed);
-    let (handle, repo) = stage.process(seed, dice.random_bool(0.6)).await;
+    let role = if dice.random_bool(0.3) { Role::Push } else { Role::Owner };
+    let (handle, repo) = stage.process(seed, role, dice.random_bool(0.6)).await;
     for _ in 0..dice.random_range(2..5) {
         rest_a_while(dice, 20).await;
         let stream = stage.streams[dice.random_range(0..stage.streams.len())].clone();
         let name = ["db", "other"][dice.random_range(0..2)];
         let frozen = dice.random_bool(0.15).then_some(FREEZE);
-        let pushed = slow_push(&repo, name, &stream, frozen).await;
-        let content = Content::of(&stream);
-        let mut tally = stage.tally();
-        match pushed {
-            Ok(receipt) => {
-                stage.promises().pushed(receipt.id, content);
-                tally.pushed += 1;
-                tally.delta_bytes += receipt.snapshot.stored.delta_bytes;
-            }
-            Err(e) => {
-                assert_eq!(e.kind, ErrorKind::Retry, "{e}");
-                stage.promises().push_failed(content);
-                tally.push_failed += 1;
-                tally.refused += u32::from(e.why.contains("went on without it"));
-            }
+        if dice.random_bool(0.2) {
+            // Neither finds what the other stores.
+            let pushes = futures::join!(
+                slow_push(&repo, name, &stream, frozen),
+                slow_push(&repo, name, &stream, None)
+            );
+            note_push(&stage, &stream, pushes.0);
+            note_push(&stage, &stream, pushes.1);
+        } else {
+            note_push(&stage, &stream, slow_push(&repo, name, &stream, frozen).await);
         }
     }
     stage.tally().died += u32::from(handle.is_dead());
+}
+
+fn note_push(stage: &Stage, stream: &[u8], pushed: Result<Receipt>) {
+    let content = Content::of(stream);
+    let mut tally = stage.tally();
+    match pushed {
+        Ok(receipt) => {
+            stage.promises().pushed(receipt.id, content);
+            tally.pushed += 1;
+            tally.delta_bytes += receipt.snapshot.stored.delta_bytes;
+        }
+        Err(e) => {
+            assert_eq!(e.kind, ErrorKind::Retry, "{e}");
+            stage.promises().push_failed(content);
+            tally.push_failed += 1;
+            tally.refused += u32::from(e.why.contains("went on without it"));
+        }
+    }
 }
 
 async fn slow_push(repo: &Repository, name: &str, bytes: &[u8], freeze: Option<Duration>) -> Result<Receipt> {
@@ -133,35 +153,48 @@ async fn slow_push(repo: &Repository, name: &str, bytes: &[u8], freeze: Option<D
     ingested.commit(Facts::default()).await
 }
 
-/// Prunes without grace, each time more or less thoroughly.
+/// Prunes or optimizes without grace, each time more or less thoroughly.
 async fn pruner(stage: Arc<Stage>, seed: u64) {
     let dice = &mut dice(seed);
-    let (handle, repo) = stage.process(seed, dice.random_bool(0.5)).await;
+    let (handle, repo) = stage.process(seed, Role::Owner, dice.random_bool(0.5)).await;
     for _ in 0..dice.random_range(3..7) {
         rest_a_while(dice, 25).await;
         let options = PruneOptions {
             session_timeout: SESSION_TIMEOUT,
             unused_percent_max: [0, 20, 100][dice.random_range(0..3)],
             repack_bytes_max: [u64::MAX, 40_000][dice.random_range(0..2)],
+            rebase: dice.random_bool(0.8),
             ..sharply()
         };
-        match repo.prune(&options, Arc::new(Silent)).await {
-            Ok(report) => {
-                let mut tally = stage.tally();
-                tally.deleted_packs += report.deleted_packs;
-                tally.copied_bytes += report.copied_bytes;
-                tally.waits += report.waiting.len() as u64;
-            }
-            Err(e) => assert_eq!(e.kind, ErrorKind::Retry, "{e}"),
+        if dice.random_bool(0.4) {
+            let options = OptimizeOptions { name: None, prune: options };
+            let optimized = repo.optimize(&options, Arc::new(Silent)).await;
+            stage.tally().optimized += optimized.as_ref().map_or(0, |report| report.deltas);
+            note_prune(&stage, optimized.map(|report| report.prune));
+        } else {
+            note_prune(&stage, repo.prune(&options, Arc::new(Silent)).await);
         }
     }
     stage.tally().died += u32::from(handle.is_dead());
 }
 
+fn note_prune(stage: &Stage, pruned: Result<PruneReport>) {
+    match pruned {
+        Ok(report) => {
+            let mut tally = stage.tally();
+            tally.deleted_packs += report.deleted_packs;
+            tally.copied_bytes += report.copied_bytes;
+            tally.rebased += report.rebased_deltas;
+            tally.waits += report.waiting.len() as u64;
+        }
+        Err(e) => assert_eq!(e.kind, ErrorKind::Retry, "{e}"),
+    }
+}
+
 /// Forgets what was promised, now and then.
 async fn forgetter(stage: Arc<Stage>, seed: u64) {
     let dice = &mut dice(seed);
-    let (_, repo) = stage.process(seed, dice.random_bool(0.3)).await;
+    let (_, repo) = stage.process(seed, Role::Owner, dice.random_bool(0.3)).await;
     for _ in 0..dice.random_range(2..6) {
         rest_a_while(dice, 25).await;
         let ids: Vec<SnapshotId> = stage.promises().must_hold().map(|(id, _)| *id).collect();
@@ -183,7 +216,7 @@ async fn forgetter(stage: Arc<Stage>, seed: u64) {
 /// Pulls what is listed; what nobody forgot meanwhile must come out whole.
 async fn puller(stage: Arc<Stage>, seed: u64) {
     let dice = &mut dice(seed);
-    let (_, repo) = stage.process(seed, false).await;
+    let (_, repo) = stage.process(seed, Role::Owner, false).await;
     for _ in 0..dice.random_range(2..5) {
         rest_a_while(dice, 30).await;
         let listed = repo.snapshots().await.expect("nothing fails for this process");
@@ -280,11 +313,14 @@ fn whatever_the_dice_say_nothing_promised_is_lost_and_no_garbage_stays() {
         sum.forgotten += tally.forgotten;
         sum.deleted_packs += tally.deleted_packs;
         sum.copied_bytes += tally.copied_bytes;
+        sum.rebased += tally.rebased;
+        sum.optimized += tally.optimized;
         sum.waits += tally.waits;
         sum.died += tally.died;
     }
     println!("{sum:#?}");
     let all = [sum.pushed, sum.refused, sum.push_failed, sum.pulled, sum.forgotten, sum.died];
     assert!(all.iter().all(|n| *n > 0), "histories without interest: {sum:?}");
+    assert!(sum.rebased > 0 && sum.optimized > 0, "{sum:?}");
     assert!(sum.delta_bytes > 0 && sum.deleted_packs > 0 && sum.copied_bytes > 0 && sum.waits > 0, "{sum:?}");
 }

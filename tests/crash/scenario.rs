@@ -33,7 +33,7 @@ impl Scenario {
             receipts.push(receipt);
         }
         assert!(receipts[1].snapshot.stored.delta_bytes > 0, "the second night is made of deltas");
-        let writer = place.open_as(Role::Push, 3).await;
+        let writer = place.open_as(Role::Push, place.store.clone(), 3).await.expect("a sound store");
         let nights_of_b = nights_of(11, 300_000, 3);
         for (repo, bytes) in [(&repo, &nights_of_b[0]), (&repo, &nights_of_b[1]), (&writer, &nights_of_b[2])]
         {

@@ -124,18 +124,23 @@ impl Place {
         self.open_on(self.store.clone(), seed).await.expect("a sound store")
     }
 
-    /// Opens the repository with a credential that can do less, as a process of its own.
-    pub async fn open_as(&self, role: Role, seed: u64) -> Repository {
-        let credential = self.open(seed).await.credential(role).expect("the owner may hand it out");
-        let unlock = Unlock::Credential(credential);
-        let opened = Repository::open(self.store.clone(), unlock, world_at(!seed, self.store.start));
-        opened.await.expect("a sound store")
-    }
-
     /// Opens the repository as a process of its own, on a store that stands before this place's.
     pub async fn open_on(&self, store: Arc<dyn Store>, seed: u64) -> Result<Repository> {
-        let unlock = Unlock::Credential(self.credential.clone());
-        Repository::open(store, unlock, world_at(seed, self.store.start)).await
+        self.open_as(Role::Owner, store, seed).await
+    }
+
+    /// The same with a credential that may be able to do less.
+    pub async fn open_as(&self, role: Role, store: Arc<dyn Store>, seed: u64) -> Result<Repository> {
+        let open = async |store, credential| {
+            Repository::open(store, Unlock::Credential(credential), world_at(seed, self.store.start)).await
+        };
+        let credential = match role {
+            Role::Owner => self.credential.clone(),
+            role => {
+                open(self.store.clone() as Arc<dyn Store>, self.credential.clone()).await?.credential(role)?
+            }
+        };
+        open(store, credential).await
     }
 }
 

@@ -154,6 +154,23 @@ fn close_over_bases(live: &mut ShortIds, index: &Index) -> ShortIds {
 ///
 /// A base must be there whole: a copy of it that is a delta itself does not count.
 pub(crate) fn unresolvable(live: &Live, index: &Index, usable: impl Fn(u32) -> bool) -> ShortIds {
+    lacking(live, index, usable, |whole, base| whole.contains(base))
+}
+
+/// Which live chunks have to be copied if only packs for which `stays` holds remain.
+///
+/// A delta that stays can be read once its base is copied: else a delta of it in a pack that goes would be
+/// copied too, and keep another base for nothing.
+pub(crate) fn to_copy(live: &Live, index: &Index, stays: impl Fn(u32) -> bool) -> ShortIds {
+    lacking(live, index, stays, |whole, base| whole.contains(base) || index.holds_whole(base))
+}
+
+fn lacking(
+    live: &Live,
+    index: &Index,
+    usable: impl Fn(u32) -> bool,
+    has_base: impl Fn(&ShortIds, &[u8; 16]) -> bool,
+) -> ShortIds {
     let mut whole = ShortIds::new();
     let mut deltas: Vec<([u8; 16], [u8; 16])> = Vec::new();
     let mut bases = live.bases.clone();
@@ -170,7 +187,7 @@ pub(crate) fn unresolvable(live: &Live, index: &Index, usable: impl Fn(u32) -> b
         }
     }
     let by_delta: ShortIds =
-        deltas.iter().filter(|(_, base)| whole.contains(base)).map(|(c, _)| *c).collect();
+        deltas.iter().filter(|(_, base)| has_base(&whole, base)).map(|(c, _)| *c).collect();
     let found =
         |short: &[u8; 16]| whole.contains(short) || (by_delta.contains(short) && !bases.contains(short));
     live.iter().filter(|short| !found(short)).copied().collect()

@@ -5,7 +5,7 @@
 use crate::commit::{SESSIONS, SKETCHES, SNAPSHOTS, Session, session_of};
 use crate::compact::compact;
 use crate::error::Result;
-use crate::live::{ShortIds, unresolvable};
+use crate::live::{ShortIds, to_copy};
 use crate::observe::{Observer, Silent};
 use crate::repack::Repacker;
 use crate::repository::Repository;
@@ -197,7 +197,7 @@ impl Repository {
         }
         choose_partly_used(&mut packs, partly, report.pack_bytes, options);
         let chosen: HashSet<u32> = packs.iter().copied().collect();
-        let need = unresolvable(&live, &view.index, |pack| !chosen.contains(&pack));
+        let need = to_copy(&live, &view.index, |pack| !chosen.contains(&pack));
         let mut condemned: Vec<PackId> = packs.iter().map(|n| view.index.pack(*n).id).collect();
         condemned.extend(view.orphans.iter().filter(|id| free(id)));
         report.condemned_packs = condemned.len() as u64;
