@@ -38,11 +38,14 @@ impl Known {
     }
 }
 
+/// A data key as packs carry it: the session that drew it, and the key sealed.
+pub(crate) type SealedDataKey = (SessionId, [u8; 80]);
+
 /// What all encoders of a push share.
 pub(crate) struct Encoding {
     chunk_id: Secret32,
     sealer: Sealer,
-    pub(crate) key: (SessionId, [u8; 80]),
+    pub(crate) key: SealedDataKey,
     sketcher: Option<Sketcher>,
     pub(crate) bases: Option<Arc<Bases>>,
     known: Known,
@@ -204,7 +207,7 @@ fn pays(delta: u64, whole: u64, age: u32) -> bool {
 pub(crate) struct DeltaRecord {
     pub(crate) binding: Binding,
     pub(crate) record: Bytes,
-    pub(crate) key: (SessionId, [u8; 80]),
+    pub(crate) key: SealedDataKey,
     pub(crate) base: ChunkId,
     pub(crate) before_bytes: u64,
 }
@@ -216,7 +219,7 @@ pub(crate) fn delta_record(
     base: &[u8],
     choice: BaseChoice,
     whole_len: u32,
-    (sealer, key): (&Sealer, (SessionId, [u8; 80])),
+    (sealer, key): (&Sealer, SealedDataKey),
     squeezer: &mut Squeezer,
     world: &World,
 ) -> Option<DeltaRecord> {

@@ -6,7 +6,7 @@
 use crate::bases::Bases;
 use crate::chunks::Chunks;
 use crate::commit::{SKETCHES, Session};
-use crate::encode::delta_record;
+use crate::encode::{SealedDataKey, delta_record};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::Location;
 use crate::live::{Live, ShortIds};
@@ -18,7 +18,7 @@ use crate::sweep::{Sweeper, needed_bases};
 use crate::view::View;
 use cistern_format::codec::{Codec, Squeezer};
 use cistern_format::envelope::Kind;
-use cistern_format::id::{ChunkId, PackId, SessionId};
+use cistern_format::id::{ChunkId, PackId};
 use cistern_format::keys::Role;
 use cistern_format::record::Sealer;
 use cistern_format::sketch::{Sketch, SketchList};
@@ -237,7 +237,7 @@ impl Repository {
         &self,
         chunks: &Chunks,
         location: &Location,
-    ) -> Result<Option<(Sealer, (SessionId, [u8; 80]))>> {
+    ) -> Result<Option<(Sealer, SealedDataKey)>> {
         let Some(key) = location.key.map(|k| *chunks.index().data_key(k)) else { return Ok(None) };
         let keys = &self.objects.keys;
         let data_key = keys.open_data_key(key.0, &key.1).map_err(|d| Error::damage("open a data key", d))?;

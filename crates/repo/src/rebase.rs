@@ -18,7 +18,7 @@
 
 use crate::bases::Bases;
 use crate::chunks::Chunks;
-use crate::encode::{delta_record, whole_record};
+use crate::encode::{SealedDataKey, delta_record, whole_record};
 use crate::error::Result;
 use crate::index::{Index, Location};
 use crate::live::{Live, ShortIds};
@@ -215,7 +215,7 @@ struct Rebase<'r> {
 struct NewRecord {
     binding: Binding,
     record: Bytes,
-    key: (SessionId, [u8; 80]),
+    key: SealedDataKey,
 }
 
 impl Rebase<'_> {
