@@ -113,12 +113,10 @@ async fn pusher(stage: Arc<Stage>, seed: u64) {
         let frozen = dice.random_bool(0.15).then_some(FREEZE);
         if dice.random_bool(0.2) {
             // Neither finds what the other stores.
-            let pushes = futures::join!(
-                slow_push(&repo, name, &stream, frozen),
-                slow_push(&repo, name, &stream, None)
-            );
-            note_push(&stage, &stream, pushes.0);
-            note_push(&stage, &stream, pushes.1);
+            let slow = slow_push(&repo, name, &stream, frozen);
+            let (slow, other) = futures::future::join(slow, slow_push(&repo, name, &stream, None)).await;
+            note_push(&stage, &stream, slow);
+            note_push(&stage, &stream, other);
         } else {
             note_push(&stage, &stream, slow_push(&repo, name, &stream, frozen).await);
         }

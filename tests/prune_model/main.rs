@@ -1,7 +1,7 @@
 //! The commit and prune protocol, checked by trying every interleaving of small casts.
 //!
-//! The protocol itself is in `writer.rs` (W1 to W7), `prune.rs` (G0 to G9) and `compactor.rs`; the store is
-//! in `world.rs`. The right protocol must hold in every reachable state, and each rule left out must lose
+//! The protocol itself is in `writer.rs` (W1 to W7), `prune.rs` (G0 to G9), `repair.rs` (R0 to R3) and
+//! `compactor.rs`; the store is in `world.rs`. The right protocol must hold in every reachable state, and each rule left out must lose
 //! a snapshot: a rule whose absence nobody notices is either useless or not modelled.
 //!
 //! `CISTERN_MODEL=full cargo test --release --test prune_model -- --nocapture` runs the large casts too.
@@ -13,13 +13,14 @@
 mod compactor;
 mod model;
 mod prune;
+mod repair;
 mod set;
 mod setup;
 mod world;
 mod writer;
 
 use model::{
-    ADOPTED_FINISHED, DELETED_AND_COMMITTED, DELTA_OUTLIVED_PACK, FENCED, Protocol, RESTORES,
+    ADOPTED_FINISHED, DELETED_AND_COMMITTED, DELTA_OUTLIVED_PACK, FENCED, Protocol, RESTORES, TAKEN_BACK,
     ZOMBIE_COMMITTED,
 };
 use set::Set;
@@ -113,6 +114,11 @@ fn with_dead_prune() -> Setup {
     Setup { first_prune_dies: true, ..adopting_lists(Setup::new(&[&[A]], 3)) }
 }
 
+/// A writer and prunes one of whose lists becomes unreadable, and a repair that takes it back.
+fn with_repair(prunes: usize) -> Setup {
+    Setup { repairs: true, ..adopting_lists(Setup::new(&[&[A, B]], prunes)) }
+}
+
 /// Whether the large casts run too.
 #[allow(clippy::disallowed_methods, reason = "a switch for people, not an input of the engine")]
 fn full() -> bool {
@@ -192,6 +198,14 @@ fn forgotten_snapshots_stay_forgotten() {
 }
 
 #[test]
+fn a_list_that_cannot_be_read_may_be_taken_back() {
+    let seen = [DELETED_AND_COMMITTED, FENCED, TAKEN_BACK];
+    holds("1 writer, 1 prune, repair", with_repair(1), &seen);
+    let dead = Setup { first_prune_dies: true, ..with_repair(2) };
+    holds("1 writer, repair, a dead prune's list adopted", dead, &[DELETED_AND_COMMITTED, TAKEN_BACK]);
+}
+
+#[test]
 fn large_casts_hold() {
     // Up to 25 million states: a minute and a half, and some gigabytes.
     if !full() {
@@ -200,6 +214,7 @@ fn large_casts_hold() {
     }
     let seen = [DELETED_AND_COMMITTED, FENCED];
     holds("1 writer, 2 prunes, compactor", adopting_packs(with_compactor(two_prunes())), &seen);
+    holds("1 writer, 2 prunes, lists adopted, repair", with_repair(2), &seen);
     holds("2 writers, 2 prunes", Setup::new(&[&[A, B], &[A]], 2), &seen);
 }
 
@@ -219,6 +234,12 @@ fn without_a_rule_of_the_prune_a_snapshot_is_lost() {
     loses(two_prunes().breaking(Break::OtherListsIgnored));
     loses(adopting_lists(two_prunes()).breaking(Break::Uncondemn));
     loses(two_writers().breaking(Break::TrashRemovedFirst));
+}
+
+#[test]
+fn without_a_rule_of_taking_back_a_snapshot_is_lost() {
+    loses(with_repair(1).breaking(Break::ListLookedForFirst));
+    loses(with_repair(1).breaking(Break::TakenBackWithoutQueue));
 }
 
 #[test]

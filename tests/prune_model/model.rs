@@ -2,6 +2,7 @@
 
 use crate::compactor::Compactor;
 use crate::prune::Prune;
+use crate::repair::Repair;
 use crate::set::Session;
 use crate::setup::{Break, OLD, PRUNES_MAX, Setup, WRITERS_MAX};
 use crate::world::{OLD_PACK, Register, World};
@@ -21,6 +22,9 @@ pub const ADOPTED_FINISHED: &str = "a prune finished the list of another";
 /// The commit of a forgotten and removed snapshot came once more.
 pub const ZOMBIE_COMMITTED: &str = "a forgotten snapshot was removed, put again, and stays dead";
 
+/// A repair took back a list of a prune that was about to go on by it.
+pub const TAKEN_BACK: &str = "a list was taken back while its prune slept";
+
 /// The model of one setup.
 pub struct Protocol {
     /// Who takes part, under which rules.
@@ -38,6 +42,8 @@ pub struct State {
     pub prunes: [Prune; PRUNES_MAX],
     /// The compaction.
     pub compactor: Compactor,
+    /// The repair.
+    pub repair: Repair,
     /// A prune ended the work of another.
     pub adopted_finished: bool,
     /// Snapshots that were forgotten and whose object was removed.
@@ -59,6 +65,10 @@ pub enum Action {
     Fence { prune: usize, session: Session },
     /// The compactor's next step.
     Compact,
+    /// A list becomes unreadable.
+    Damage(u8),
+    /// The repair's next step.
+    Repair,
     /// An operator puts a forget marker.
     Forget(Session),
     /// Maintenance removes a forgotten snapshot's object; the marker stays.
@@ -153,6 +163,7 @@ impl Model for Protocol {
             writers: [Writer::Registering; WRITERS_MAX],
             prunes: [Prune::Starting; PRUNES_MAX],
             compactor: if self.setup.compactor { Compactor::new() } else { Compactor::Ended },
+            repair: if self.setup.repairs { Repair::Looking } else { Repair::Ended },
             adopted_finished: false,
             removed: crate::set::Set::EMPTY,
         }]
@@ -164,6 +175,13 @@ impl Model for Protocol {
         self.forget_actions(state, actions);
         if state.compactor != Compactor::Ended {
             actions.push(Action::Compact);
+        }
+        if state.repair != Repair::Ended {
+            actions.push(Action::Repair);
+        }
+        if self.setup.repairs && state.world.unread.is_none() {
+            let lists = (0..self.setup.prunes as u8).filter(|l| state.world.trash[usize::from(*l)].is_some());
+            actions.extend(lists.map(Action::Damage));
         }
     }
 
@@ -187,6 +205,8 @@ impl Model for Protocol {
             }
             Action::Fence { session, .. } => *world.register(session) = Register::Tombstone,
             Action::Compact => state.compactor = state.compactor.step(&self.setup, world)?,
+            Action::Damage(list) => world.unread = Some(list),
+            Action::Repair => state.repair = state.repair.step(&self.setup, world)?,
             other => self.forget(other, &mut state),
         }
         (state != *last).then_some(state)
@@ -208,6 +228,10 @@ impl Model for Protocol {
                 let live = |s: &Session| state.world.is_live(*s);
                 let mut committed = model.writers().filter(live).map(|s| model.setup.chunks_of(s));
                 !state.world.packs.has(OLD_PACK) && committed.any(|chunks| !chunks.and(deltas).is_empty())
+            }),
+            Property::sometimes(TAKEN_BACK, |_, state: &State| {
+                let sleeps = |p: &Prune| matches!(p, Prune::PuttingQueue { .. });
+                matches!(state.repair, Repair::RemovingQueue { .. }) && state.prunes.iter().any(sleeps)
             }),
             Property::sometimes(ADOPTED_FINISHED, |_, state: &State| state.adopted_finished),
             Property::sometimes(ZOMBIE_COMMITTED, |model: &Protocol, state: &State| {

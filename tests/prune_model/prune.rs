@@ -20,6 +20,10 @@ pub enum Prune {
     Condemning { candidates: Set<Pack> },
     /// G3 is next: list the sessions that are undecided.
     ListingSessions(Condemned),
+    /// G3: the queue is next, and then a look whether the list is there; or the other way round.
+    PuttingQueue { condemned: Condemned, undecided: Set<Session>, looked: bool },
+    /// G3 is next: look whether the list is still there, and what the queue says that is.
+    LookingForList { condemned: Condemned, undecided: Set<Session> },
     /// G4: waiting until each of these is decided; one that shows no life is fenced.
     Draining { condemned: Condemned, undecided: Set<Session> },
     /// G5: reading everything again.
@@ -80,8 +84,15 @@ impl Prune {
             }
             Prune::ListingSessions(condemned) => {
                 let undecided = world.registered.iter().filter(|s| !world.is_decided(*s)).collect();
-                Prune::Draining { condemned, undecided }
+                match setup.repairs {
+                    true => Prune::PuttingQueue { condemned, undecided, looked: false },
+                    false => Prune::Draining { condemned, undecided },
+                }
             }
+            Prune::PuttingQueue { condemned, undecided, looked } => {
+                put_queue(condemned, undecided, looked, setup, world)
+            }
+            Prune::LookingForList { condemned, undecided } => look_for_list(condemned, undecided, world),
             Prune::Draining { undecided, .. } if undecided.iter().any(|s| !world.is_decided(s)) => {
                 return None;
             }
@@ -108,6 +119,7 @@ impl Prune {
                     true => world.packs = world.packs.minus(condemned.packs),
                     false => world.trash[usize::from(condemned.list)] = None,
                 }
+                world.queues[usize::from(condemned.list)] = None;
                 Prune::Ended
             }
             Prune::Ended => return None,
@@ -117,7 +129,8 @@ impl Prune {
 
     /// Takes up a list that is there, whoever wrote it and whether or not they still work on it.
     pub fn adopt(self, world: &World, list: u8) -> Option<Prune> {
-        let packs = world.trash[usize::from(list)].filter(|_| self == Prune::Starting)?;
+        // One that cannot be read, and has no queue, is left to a repair.
+        let packs = world.named_by(list).filter(|packs| self == Prune::Starting && *packs != Set::ALL)?;
         Some(Prune::ListingSessions(Condemned { list, packs }))
     }
 
@@ -150,6 +163,37 @@ fn choose(view: &View, setup: &Setup, world: &mut World, number: usize) -> Prune
             world.put_pack(copies_of(number, false), records);
             Prune::IndexingCopies { candidates }
         }
+    }
+}
+
+/// G3: whoever comes first says what the list condemns.
+fn put_queue(
+    condemned: Condemned,
+    undecided: Set<Session>,
+    looked: bool,
+    setup: &Setup,
+    world: &mut World,
+) -> Prune {
+    let list = usize::from(condemned.list);
+    if setup.breaks(Break::ListLookedForFirst) && !looked {
+        return match world.trash[list] {
+            Some(_) => Prune::PuttingQueue { condemned, undecided, looked: true },
+            None => Prune::Ended,
+        };
+    }
+    let packs = *world.queues[list].get_or_insert(condemned.packs);
+    let condemned = Condemned { packs, ..condemned };
+    match looked {
+        true => Prune::Draining { condemned, undecided },
+        false => Prune::LookingForList { condemned, undecided },
+    }
+}
+
+/// G3: only now, with the queue there: a repair does it the other way round.
+fn look_for_list(condemned: Condemned, undecided: Set<Session>, world: &World) -> Prune {
+    match world.trash[usize::from(condemned.list)] {
+        Some(_) => Prune::Draining { condemned, undecided },
+        None => Prune::Ended,
     }
 }
 

@@ -60,6 +60,9 @@ impl<T: Numbered> Set<T> {
     /// The set without members.
     pub const EMPTY: Set<T> = Set { bits: 0, of: PhantomData };
 
+    /// The set of all there could be.
+    pub const ALL: Set<T> = Set { bits: u16::MAX, of: PhantomData };
+
     /// The set of these.
     pub fn of(members: &[T]) -> Set<T> {
         members.iter().copied().collect()

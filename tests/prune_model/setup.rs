@@ -54,6 +54,10 @@ pub enum Break {
     TombstoneRemovedEarly,
     /// The marker of a forgotten snapshot is removed together with the snapshot.
     MarkerRemovedEarly,
+    /// G3: the prune looks whether its list is there, then puts the queue.
+    ListLookedForFirst,
+    /// R1: the repair removes the list without a queue of its own.
+    TakenBackWithoutQueue,
     /// The compactor lists the packs, then reads the index.
     CompactorListsFirst,
     /// The compactor leaves condemned packs out of the merged index.
@@ -77,6 +81,8 @@ pub struct Setup {
     pub first_prune_dies: bool,
     /// Whether new snapshots are forgotten and removed too, and a commit whose reply was lost is tried again.
     pub forgets_new: bool,
+    /// Whether a list becomes unreadable at some moment, and a repair takes it back.
+    pub repairs: bool,
     /// Pairs of a chunk and the base a writer stores it against when it can.
     pub bases: Vec<(Chunk, Chunk)>,
     /// What the two old snapshots refer to.
@@ -99,6 +105,7 @@ impl Setup {
             adopts_lists: false,
             first_prune_dies: false,
             forgets_new: false,
+            repairs: false,
             bases: Vec::new(),
             old: [Set::of(&[A]), Set::of(&[B])],
             seeds: Vec::new(),

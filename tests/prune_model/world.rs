@@ -67,6 +67,10 @@ pub struct World {
     pub merged: Set<Pack>,
     /// The lists of condemned packs, by the prune that wrote them.
     pub trash: [Option<Set<Pack>>; PRUNES_MAX],
+    /// Their queues, by what they name; only where there are repairs, for only those make a difference.
+    pub queues: [Option<Set<Pack>>; PRUNES_MAX],
+    /// A list that cannot be read any more.
+    pub unread: Option<u8>,
     /// Sessions that are registered.
     pub registered: Set<Session>,
     /// Where each session is decided.
@@ -93,6 +97,8 @@ impl World {
             index: packs,
             merged: Set::EMPTY,
             trash: [None; PRUNES_MAX],
+            queues: [None; PRUNES_MAX],
+            unread: None,
             registered: Set::EMPTY,
             registers,
             forgotten: Set::EMPTY,
@@ -104,9 +110,18 @@ impl World {
         self.index.or(self.merged)
     }
 
-    /// Every pack on any list.
+    /// Every pack on any list; all there could be if nothing tells what a list says.
     pub fn condemned(&self) -> Set<Pack> {
-        self.trash.iter().flatten().fold(Set::EMPTY, |all, list| all.or(*list))
+        let lists = 0..self.trash.len() as u8;
+        lists.filter_map(|list| self.named_by(list)).fold(Set::EMPTY, Set::or)
+    }
+
+    /// What a list says to who reads it: its queue is asked first.
+    pub fn named_by(&self, list: u8) -> Option<Set<Pack>> {
+        let number = usize::from(list);
+        let unread = self.unread == Some(list);
+        let said = self.trash[number].map(|packs| if unread { Set::ALL } else { packs });
+        self.queues[number].or(said)
     }
 
     /// The register of a session.
