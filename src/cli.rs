@@ -100,7 +100,8 @@ enum Command {
 
 fn after_help() -> String {
     format!(
-        "Kanister's tools are here too: `cistern kando …` and `cistern kanctl …`, or links of these names.\n\n{EXIT_CODES}"
+        "Kanister's tools are here too: `cistern kando …`, `cistern kanctl …` and `cistern controller …`, or links of \
+         these names.\n\n{EXIT_CODES}"
     )
 }
 

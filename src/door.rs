@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::signals::Signals;
-use crate::{cli, kanctl, kando};
+use crate::{cli, controller, kanctl, kando};
 use std::ffi::{OsStr, OsString};
 use std::future::Future;
 use std::path::Path;
@@ -12,7 +12,8 @@ use std::process::ExitCode;
 type Enter = fn(Vec<OsString>) -> ExitCode;
 
 /// The doors that stand beside `cistern` itself.
-const DOORS: &[(&str, Enter)] = &[("kanctl", kanctl::main), ("kando", kando::main)];
+const DOORS: &[(&str, Enter)] =
+    &[("controller", controller::main), ("kanctl", kanctl::main), ("kando", kando::main)];
 
 /// Goes through the door: `kanctl …` where the program has that name, and `cistern kanctl …` where it has not.
 pub fn enter(mut argv: Vec<OsString>) -> ExitCode {
@@ -90,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_door_is_known_by_the_last_part_of_the_name() {
-        for name in ["kanctl", "/usr/local/bin/kanctl", "./kanctl"] {
+        for name in ["kanctl", "/usr/local/bin/kanctl", "./kanctl", "controller"] {
             assert!(named(OsStr::new(name)).is_some(), "{name}");
         }
         for name in ["cistern", "kanctl2", "/kanctl/cistern", "", "--kanctl"] {

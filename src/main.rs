@@ -7,6 +7,7 @@ mod cli;
 mod commands;
 mod confirm;
 mod context;
+mod controller;
 mod door;
 mod failure;
 mod kanctl;

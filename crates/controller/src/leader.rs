@@ -107,13 +107,15 @@ impl Election {
         loop {
             let term = self.win(audience).await;
             audience.led_by(&self.identity, true);
+            // However this is left, also by being dropped.
+            let ending = term.end_on_drop();
             let fenced = Arc::new(Fenced::new(Arc::clone(&self.cluster), term.clone()));
             let ended = tokio::select! {
                 biased;
                 () = self.keep(&term, audience) => None,
                 outcome = work(fenced) => Some(outcome),
             };
-            term.end();
+            drop(ending);
             match ended {
                 Some(outcome) => return outcome,
                 None => audience.led_by("nobody", false),

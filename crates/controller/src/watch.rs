@@ -27,7 +27,7 @@ pub async fn watch(
     cluster: &KubeCluster,
     namespaces: &[String],
     changed: mpsc::Sender<Place>,
-    heard: impl Fn() + Send,
+    heard: impl Fn(),
 ) {
     let mut news = everywhere(cluster, namespaces);
     loop {

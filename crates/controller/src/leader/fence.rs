@@ -31,10 +31,9 @@ impl Term {
         goes_on
     }
 
-    /// Ends it now.
-    pub(super) fn end(&self) {
-        let mut until = self.lock();
-        *until = (*until).min(Instant::now());
+    /// Ends it when the answer is dropped.
+    pub(super) fn end_on_drop(&self) -> Ending {
+        Ending(self.clone())
     }
 
     /// Returns while the term goes on; never after its end. Whoever waits here is dropped.
@@ -47,6 +46,16 @@ impl Term {
     fn lock(&self) -> MutexGuard<'_, Instant> {
         // Nothing panics while it holds the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends a term by being dropped.
+pub(super) struct Ending(Term);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let mut until = self.0.lock();
+        *until = (*until).min(Instant::now());
     }
 }
 
