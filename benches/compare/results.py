@@ -35,9 +35,9 @@ class Row:
 
 
 class Results:
-    """The rows of a comparison, and the speeds of the engine's stages, in one directory."""
+    """The rows of a comparison, the speeds of the engine's stages and what was typed, in one directory."""
 
-    def __init__(self, directory: Path, program: str | None, proceed: bool):
+    def __init__(self, directory: Path, program: str | None, proceed: bool, command: str):
         """Begins anew, or with `proceed` goes on with what is there. `program` is the Cistern under measurement."""
         self.tsv, self.stages_json = directory / "results.tsv", directory / "stages.json"
         self.rows: list[Row] = []
@@ -50,6 +50,7 @@ class Results:
             self.tsv.write_text("\t".join(column.name for column in fields(Row)) + "\n")
             self.stages_json.unlink(missing_ok=True)
         self._same_build(directory / "build", program, proceed)
+        self.commands = self._commands(directory / "commands", command, proceed)
 
     def _load(self):
         if not self.tsv.exists():
@@ -70,6 +71,13 @@ class Results:
         if proceed and record.exists() and record.read_text() != build:
             raise SystemExit(f"compare: {self.tsv} was measured with another build than {path}: start anew")
         record.write_text(build)
+
+    def _commands(self, record: Path, command: str, proceed: bool) -> list[str]:
+        """All that was typed for these results, each once, this last."""
+        before = record.read_text().splitlines() if proceed and record.exists() else []
+        commands = [*(earlier for earlier in before if earlier != command), command]
+        record.write_text("\n".join(commands) + "\n")
+        return commands
 
     def has(self, data: str, tool: str, repeat: int) -> bool:
         """Whether a unit has been measured."""

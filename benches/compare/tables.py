@@ -71,7 +71,7 @@ def goals(by_data: dict[str, Figures], speeds: dict[str, dict[str, float]], stre
     if not sets:
         return ""
     lines = []
-    for text, wanted, unit, reach in goal_list(speeds, streams):
+    for text, wanted, unit, reach in goal_list(by_data, speeds, streams):
         reached = {data: reach(data, figures) for data, figures in sets.items()}
         known = {data: value for data, value in reached.items() if value is not None}
         if not known:
@@ -83,7 +83,7 @@ def goals(by_data: dict[str, Figures], speeds: dict[str, dict[str, float]], stre
     return "### Goals\n\n" + table(["goal", *sets, ""], lines)
 
 
-def goal_list(speeds, streams):
+def goal_list(by_data, speeds, streams):
     """Text, when it is reached, how it is shown, and how the figure comes about."""
 
     def faster(operation, factor, peers, text):
@@ -98,6 +98,12 @@ def goal_list(speeds, streams):
     def bytes_share(_, figures):
         best = figures.best(DEDUPLICATING, "next-day push", "added_bytes")
         return ratio(best, figures.median("cistern", "next-day push", "added_bytes"))
+
+    def through_gzip(data, figures):
+        gzipped = by_data.get(f"{data}.gz")
+        added = [of and of.median("cistern", "next-day push", "added_bytes") for of in (gzipped, figures)]
+        over = ratio(*added)
+        return None if over is None else over - 1
 
     def memory(_, figures):
         return max(row.peak_rss_bytes for row in figures.rows if row.tool == "cistern") / 2**20
@@ -115,6 +121,7 @@ def goal_list(speeds, streams):
         faster("next-day push", 2.5, ["restic"], "next day, 2.5 × restic"),
         faster("next-day push", 1, ["bupstash"], "next day, not slower than bupstash"),
         ("next day, bytes: 1/40 of the best peer's", lambda value: value >= 40, "1/{:.0f}", bytes_share),
+        ("next day, bytes: gzipped at most 10 % over plain", lambda v: v <= 0.1, "{:+.1%}", through_gzip),
         ("pull of a snapshot full of deltas, 70 % of a plain one's speed", lambda v: v >= 0.7, "{:.0%}", deltas),
         ("peak memory, 200 MiB", lambda value: value <= 200, "{:.0f} MiB", memory),
         *(
