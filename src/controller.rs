@@ -32,6 +32,10 @@ struct Args {
     /// Carry out the ActionSets of all namespaces
     #[arg(long)]
     all_namespaces: bool,
+    /// Another namespace in which functions act; may be said several times. Only a controller that may not list
+    /// the pods of all namespaces needs to be told
+    #[arg(long, value_name = "NAMESPACE")]
+    application_namespace: Vec<String>,
     /// Service account of pods in its own namespace
     #[arg(long, value_name = "NAME")]
     service_account: Option<String>,

@@ -152,6 +152,7 @@ fn rules(args: &Args, namespace: &str) -> Rules {
     } else if !args.watch_namespace.is_empty() {
         rules.watched.clone_from(&args.watch_namespace);
     }
+    rules.applications.clone_from(&args.application_namespace);
     rules.under_way_max = usize::from(args.max_under_way);
     rules.under_way_max_per_namespace =
         usize::from(args.max_under_way_per_namespace.unwrap_or(args.max_under_way));

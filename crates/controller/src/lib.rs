@@ -22,10 +22,10 @@
 //! | `webhook.rs` | which blueprints are let in |
 //!
 //! # Guarantees
-//! * Each phase runs once, or as often as its blueprint allows. It is claimed in the status before it starts; what it does is found again by names
-//!   that follow from ActionSet, action and phase. A controller may die at any point: the next one goes on
-//!   with what is there. Only a command in a container that is not ours (KubeExec) cannot be found again: it
-//!   fails with a sentence that says so.
+//! * Each phase runs once, or as often as its blueprint allows. It is claimed in the status before it starts;
+//!   what it does is found again by names that follow from ActionSet, action, phase and attempt. A controller may
+//!   die at any point: the next one goes on with what is there. Only a command in a container that is not ours
+//!   (KubeExec) cannot be found again: it fails with a sentence that says so, unless it may run twice.
 //! * A deferred phase runs, also when the ActionSet is deleted while it is under way.
 //! * No ActionSet stays running for ever: every call and every request has a limit.
 //!
@@ -67,6 +67,7 @@ pub use watch::watch;
 
 use cistern_api::Time;
 use cistern_functions::setting::{Limits, TOOLS_IMAGE};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,6 +99,9 @@ pub struct Rules {
     pub restricted: bool,
     /// The namespaces whose ActionSets it carries out; none is all.
     pub watched: Vec<String>,
+    /// More namespaces in which functions act. Only a controller that may not list the pods of all namespaces
+    /// needs to be told.
+    pub applications: Vec<String>,
     /// As many ActionSets are under way at the same time; more wait.
     pub under_way_max: usize,
     /// And as many of one namespace.
@@ -121,11 +125,18 @@ impl Rules {
             profile_in_commands: false,
             restricted: true,
             watched: vec![namespace.to_owned()],
+            applications: Vec::new(),
             under_way_max: 50,
             under_way_max_per_namespace: 50,
             ttl_after_finished: None,
             look_every: Duration::from_secs(60),
             limits: Limits::default(),
         }
+    }
+
+    /// The namespaces in which it works, as far as it knows them.
+    fn namespaces(&self) -> BTreeSet<String> {
+        let home = std::iter::once(&self.namespace);
+        home.chain(&self.watched).chain(&self.applications).cloned().collect()
     }
 }

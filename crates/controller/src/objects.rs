@@ -14,6 +14,7 @@ use cistern_functions::patience::ask;
 use cistern_functions::ports::{Cluster, Refusal, Why};
 use cistern_functions::reference::of_kind;
 use serde_json::{Value as Json, json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Annotation: the controller that wrote the status last.
@@ -185,6 +186,8 @@ fn finalizers(raw: &Json) -> Vec<Json> {
 pub(crate) struct Objects {
     pub(crate) cluster: Arc<dyn Cluster>,
     pub(crate) identity: String,
+    /// Where the controller works, should it not be allowed to look everywhere.
+    pub(crate) namespaces: BTreeSet<String>,
 }
 
 impl Objects {
@@ -242,8 +245,9 @@ impl Objects {
             }
             let fresh = self.read(held.namespace(), held.name()).await?;
             let fresh = fresh.filter(|fresh| fresh.uid() == held.uid()).ok_or(Lost::Gone)?;
-            let same = |status: &ActionSetStatus| fresh.action_set.status.as_ref() == Some(status);
-            let landed = fresh.holder() == self.identity && same(status);
+            // As it is stored: times lose their fractions on the way.
+            let stored = serde_json::from_value(next["status"].clone()).ok();
+            let landed = fresh.holder() == self.identity && fresh.action_set.status == stored;
             let untouched =
                 fresh.holder() == held.holder() && fresh.action_set.status == held.action_set.status;
             if !landed && !untouched {
@@ -271,6 +275,9 @@ impl Objects {
                 meta["labels"] = json!({});
             }
             meta["labels"][ENDED] = status.state.as_str().into();
+        } else if let Some(labels) = meta["labels"].as_object_mut() {
+            // Somebody has taken away a status to have it carried out once more.
+            labels.remove(ENDED);
         }
         let mut kept = finalizers(&held.raw);
         kept.retain(|f| f != FINALIZER);

@@ -41,7 +41,7 @@ pub struct Controller {
 impl Controller {
     /// A controller that has not begun.
     pub fn new(cluster: Arc<dyn Cluster>, rules: Rules, world: World) -> Controller {
-        let objects = Objects { cluster, identity: world.identity.clone() };
+        let objects = Objects { cluster, identity: world.identity.clone(), namespaces: rules.namespaces() };
         let queue = Queue::new(rules.under_way_max, rules.under_way_max_per_namespace);
         let (recorder, recorded) = Recorder::new();
         let metrics = Arc::new(Metrics::new());

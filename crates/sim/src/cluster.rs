@@ -73,6 +73,7 @@ struct State {
     writes: usize,
     fate: Option<Fate>,
     away_until: Option<Instant>,
+    confined: bool,
     dead: bool,
 }
 
@@ -128,6 +129,11 @@ impl PaperCluster {
         while !self.state().dead {
             self.death.notified().await;
         }
+    }
+
+    /// From now on nothing is listed across namespaces, as for an account with Roles alone.
+    pub fn confine(&self) {
+        self.state().confined = true;
     }
 
     /// Refuses everything for a while; pods go on, and streams that are open.
@@ -262,6 +268,9 @@ impl Cluster for PaperCluster {
     async fn list(&self, of: &ObjectReference, selector: &str) -> Result<Vec<Json>, Refusal> {
         self.live().await?;
         let mut state = self.state();
+        if state.confined && of.namespace.is_empty() {
+            return Err(Refusal::new(Why::Denied, format!("may not list {} of all namespaces", of.resource)));
+        }
         let places = state.objects.matching(of, selector);
         places.iter().map(|at| state.seen(at)).collect()
     }
