@@ -4,6 +4,7 @@
 
 mod chart;
 mod consistent;
+mod guide;
 mod helm;
 mod known;
 mod least;
