@@ -44,7 +44,6 @@ pub const VARIANTS: [&[&str]; 6] = [
         "controller.maxUnderWayPerNamespace=5",
         "rbac.functions.exec=false",
         "rbac.functions.scale=false",
-        "rbac.functions.volumes=false",
         "podLabels.team=ops",
         "nodeSelector.disk=ssd",
         "tolerations[0].operator=Exists",

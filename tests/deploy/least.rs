@@ -88,7 +88,7 @@ fn what_is_switched_off_is_not_granted() {
     let cases = [
         ("rbac.functions.exec=false", "", "pods/exec", "create"),
         ("rbac.functions.scale=false", "apps", "statefulsets", "patch"),
-        ("rbac.functions.volumes=false", "", "persistentvolumeclaims", "create"),
+        ("rbac.functions.snapshots=false", "", "persistentvolumeclaims", "create"),
         ("rbac.functions.snapshots=false", "snapshot.storage.k8s.io", "volumesnapshots", "create"),
     ];
     let all_on = objects(program, &["rbac.functions.snapshots=true"]);

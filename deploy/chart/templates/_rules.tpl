@@ -8,22 +8,18 @@
   verbs: [get, list, watch, create, update, patch, delete]
 - apiGroups: [cr.kanister.io]
   resources: [blueprints, profiles]
-  verbs: [get, list, watch]
-# Schedules and repositories say how they are in their status.
+  verbs: [get]
+# Schedules say in their status what they have done; bindings say which blueprint is for which workload.
 - apiGroups: [cistern.dev]
-  resources: [backupschedules, repositories, blueprintbindings]
-  verbs: [get, list, watch, update, patch]
+  resources: [backupschedules]
+  verbs: [get, list, update]
 - apiGroups: [cistern.dev]
-  resources: [backupschedules/status, repositories/status]
-  verbs: [get, update, patch]
+  resources: [blueprintbindings]
+  verbs: [list]
 # What happens to an ActionSet is told as Events.
 - apiGroups: [""]
   resources: [events]
-  verbs: [get, create, update, patch]
-# Prunes and verifications of repositories.
-- apiGroups: [batch]
-  resources: [jobs]
-  verbs: [get, list, watch, create, delete, patch]
+  verbs: [get, create, patch]
 {{- end }}
 
 {{/* Wherever functions act. */}}
@@ -31,18 +27,21 @@
 # Pods of functions: made, listened to, and freed of their finalizer when their outcome is recorded.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, create, patch, delete]
 - apiGroups: [""]
   resources: [pods/log]
   verbs: [get]
-# Read for templates and profiles. Made for pods: credentials reach them as files.
+# Read for templates and profiles. Made for pods, which own them: credentials reach them as files.
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, create, update, patch, delete]
+  verbs: [get, create]
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get]
-# The objects of ActionSets, and what Wait waits for.
+# The objects of ActionSets. A namespace can be one; a Role in it reaches to itself.
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get]
 - apiGroups: [apps]
   resources: [deployments, statefulsets]
   verbs: [get, list]
@@ -67,15 +66,13 @@
   resources: [deploymentconfigs]
   verbs: [patch]
 {{- end }}
-{{- if or .volumes .snapshots }}
-- apiGroups: [""]
-  resources: [persistentvolumeclaims]
-  verbs: [create, patch, delete]
-{{- end }}
 {{- if .snapshots }}
 - apiGroups: [snapshot.storage.k8s.io]
   resources: [volumesnapshots]
-  verbs: [get, list, create, patch, delete]
+  verbs: [get, create, delete]
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [create]
 {{- end }}
 {{- end }}
 {{- with .Values.rbac.extraRules }}
@@ -86,18 +83,18 @@
 {{/* On what has no namespace. */}}
 {{- define "cistern.clusterRules" -}}
 {{- if eq .Values.scope "cluster" }}
-# Namespaces can be the objects of ActionSets.
+# Schedules may select by the labels of namespaces.
 - apiGroups: [""]
   resources: [namespaces]
-  verbs: [get, list]
+  verbs: [list]
 {{- end }}
 {{- if .Values.rbac.functions.snapshots }}
 - apiGroups: [snapshot.storage.k8s.io]
   resources: [volumesnapshotcontents]
-  verbs: [get, list, create, patch, delete]
+  verbs: [get, create, delete]
 - apiGroups: [snapshot.storage.k8s.io]
   resources: [volumesnapshotclasses]
-  verbs: [get, list]
+  verbs: [get]
 {{- end }}
 {{- if and .Values.webhook.enabled (eq .Values.webhook.certificate.from "controller") }}
 # Its own webhook is told the authority of its certificate.
