@@ -96,6 +96,9 @@ fn transport(http: &HttpError, cause: String) -> Meaning {
     Meaning::of(kind, why)
 }
 
+/// Codes of AWS's token service when it does not take a web identity's token.
+const WEB_IDENTITY_REFUSED: [&str; 3] = ["ExpiredTokenException", "InvalidIdentityToken", "IDPRejectedClaim"];
+
 /// What the server's answer means. Codes are those that S3, its clones, GCS and Azure document.
 fn refusal(refused: &Refused) -> Meaning {
     use ErrorKind::{Config, CutShort, Denied, Full, NotFound, Other, Unavailable};
@@ -103,6 +106,10 @@ fn refusal(refused: &Refused) -> Meaning {
         (_, "NoSuchBucket" | "ContainerNotFound" | "InvalidBucketName" | "InvalidResourceName") => {
             (Config, "; create the bucket or correct its name")
         }
+        (_, code) if WEB_IDENTITY_REFUSED.contains(&code) => {
+            (Denied, "; is the file of the web identity's token renewed, and may the role be taken with it?")
+        }
+        (_, "IDPCommunicationError") => (Unavailable, ""),
         _ if is_stranger(refused) => {
             (Denied, "; check the credentials and that they belong to this endpoint")
         }
@@ -148,6 +155,7 @@ fn refusal(refused: &Refused) -> Meaning {
 fn is_stranger(refused: &Refused) -> bool {
     let code = refused.code.as_str();
     refused.status == 401
+        || WEB_IDENTITY_REFUSED.contains(&code)
         || matches!(code, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "AuthenticationFailed")
         || matches!(
             code,
@@ -172,6 +180,8 @@ mod tests {
         assert_eq!(kind(403, "SignatureDoesNotMatch"), ErrorKind::Denied);
         assert_eq!(kind(401, ""), ErrorKind::Denied);
         assert_eq!(kind(400, "ExpiredToken"), ErrorKind::Denied);
+        assert_eq!(kind(400, "InvalidIdentityToken"), ErrorKind::Denied);
+        assert_eq!(kind(400, "IDPCommunicationError"), ErrorKind::Unavailable);
         assert_eq!(kind(400, "RequestTimeout"), ErrorKind::Unavailable);
         assert_eq!(kind(503, "SlowDown"), ErrorKind::Unavailable);
         assert_eq!(kind(501, "NotImplemented"), ErrorKind::Config);
