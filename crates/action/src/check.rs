@@ -81,6 +81,7 @@ rules! {
     ARGUMENT_TYPE Error "argument/type" "Arguments hold what the function can take.";
     SYNTAX Error "template/syntax" "Templates are Go templates with the functions of sprig 2.22.";
     UNKNOWN_NAME Error "template/field" "Templates name only what an action can see.";
+    BYTES Error "template/bytes" "Values of Secrets are bytes, and become text with toString.";
     PHASE_ORDER Error "template/phase" "Templates refer to phases of the same action that ran before.";
     UNKNOWN_OUTPUT Warning "output/unknown" "Outputs that are read are produced.";
     UNREAD_OUTPUT Warning "output/unread" "Outputs that are produced are read.";

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
-use cistern_template::{Functions, Kind, ReadStep, Template, Type};
+use cistern_template::{Functions, JsonPath, Kind, ReadStep, Template, Type};
 use serde_json::Value as Json;
 
 use super::{
-    ARTIFACT_KEY, Action, OLD_FORM, PHASE_ORDER, PhaseRef, SYNTAX, Sheet, UNDECLARED, UNKNOWN_NAME,
+    ARTIFACT_KEY, Action, BYTES, OLD_FORM, PHASE_ORDER, PhaseRef, SYNTAX, Sheet, UNDECLARED, UNKNOWN_NAME,
     UNKNOWN_OUTPUT, UNREAD_OUTPUT, escaped, old, shell, strings,
 };
 use crate::catalog::{self, Outputs, nearest};
@@ -97,17 +97,40 @@ fn conditions<'b>(phase: &PhaseRef<'b>) -> Vec<(String, &'b Json)> {
     items.map(|(list, i, item)| (format!("{}/args/conditions/{list}/{i}", phase.pointer), item)).collect()
 }
 
-/// Conditions of `WaitV2` see the object they wait for, in a dialect of their own: only their syntax is
-/// looked at. Those of `Wait` are templates only after values were pasted into them.
+/// Conditions see the object they wait for, so only their syntax is looked at. Those of `WaitV2` are templates in
+/// a dialect of their own; those of `Wait` are templates after the values of their paths were pasted into them.
 fn check_conditions(sheet: &mut Sheet<'_>, phases: &[PhaseRef<'_>]) {
     static DIALECT: LazyLock<Arc<Functions>> = LazyLock::new(|| Arc::new(Functions::kubectl()));
-    for phase in phases.iter().filter(|phase| phase.func == "WaitV2") {
+    for phase in phases {
         for (pointer, condition) in conditions(phase) {
-            if let Some(text) = condition["condition"].as_str() {
-                parse(sheet, &format!("{pointer}/condition"), text, &DIALECT);
+            let Some(text) = condition["condition"].as_str() else { continue };
+            let pointer = format!("{pointer}/condition");
+            if phase.func == "WaitV2" {
+                parse(sheet, &pointer, text, &DIALECT);
+            } else {
+                let pasted = paste(sheet, &pointer, text);
+                parse(sheet, &pointer, &pasted, functions());
             }
         }
     }
+}
+
+/// A condition with a number in place of each path, which is sound within quotes and without, at the same offsets.
+fn paste(sheet: &mut Sheet<'_>, pointer: &str, text: &str) -> String {
+    let mut pasted = text.to_owned();
+    for (place, path) in JsonPath::places(text) {
+        if let Err(error) = path {
+            let said = error.to_string();
+            let problem = said.rsplit_once("\": ").map_or(said.as_str(), |(_, problem)| problem);
+            let message = format!(
+                "the path {} cannot be read: {problem}; nothing would stand for it",
+                &text[place.clone()]
+            );
+            sheet.inside(SYNTAX, pointer, place.start, message);
+        }
+        pasted.replace_range(place.clone(), &format!("{:<1$}", 0, place.len()));
+    }
+    pasted
 }
 
 fn parse(sheet: &mut Sheet<'_>, pointer: &str, text: &str, functions: &Arc<Functions>) -> Option<Template> {
@@ -215,8 +238,16 @@ impl Reader<'_, '_, '_, '_> {
         if let Some(instead) = old::root_name(root) {
             return self.complain(OLD_FORM, offset, instead.to_owned());
         }
-        if let Err(problem) = walk_types(path) {
-            return self.complain(UNKNOWN_NAME, offset, problem);
+        match walk_types(path) {
+            Err(problem) => return self.complain(UNKNOWN_NAME, offset, problem),
+            Ok(Some(ty)) if is_bytes(&ty) && is_printed_bare(self.text.text, offset) => {
+                let message = format!(
+                    "{} is bytes and prints as a list of numbers; write `| toString` behind it",
+                    spelled(path)
+                );
+                self.complain(BYTES, offset, message);
+            }
+            Ok(_) => {}
         }
         let name = path.get(1).and_then(step_name);
         match (root, name) {
@@ -349,12 +380,12 @@ fn step_name(step: &ReadStep) -> Option<&str> {
     }
 }
 
-/// Follows a way through Go's types, as far as they are known without rendering.
-fn walk_types(path: &[ReadStep]) -> Result<(), String> {
+/// Follows a way through Go's types, as far as they are known without rendering; `None` where they are not.
+fn walk_types(path: &[ReadStep]) -> Result<Option<Type>, String> {
     let mut ty = types().root.clone();
     for (i, step) in path.iter().enumerate() {
         while ty.kind() == Kind::Pointer {
-            let Some(elem) = ty.elem().cloned() else { return Ok(()) };
+            let Some(elem) = ty.elem().cloned() else { return Ok(None) };
             ty = elem;
         }
         let next = match (ty.kind(), step) {
@@ -369,10 +400,23 @@ fn walk_types(path: &[ReadStep]) -> Result<(), String> {
         };
         match next {
             Some(next) => ty = next,
-            None => return Ok(()),
+            None => return Ok(None),
         }
     }
-    Ok(())
+    Ok(Some(ty))
+}
+
+fn is_bytes(ty: &Type) -> bool {
+    ty.kind() == Kind::Slice && ty.elem().is_some_and(|elem| elem.kind() == Kind::Uint8)
+}
+
+/// Whether the action around this place prints what is read there and does nothing else with it.
+fn is_printed_bare(text: &str, offset_bytes: usize) -> bool {
+    let Some(start) = text[..offset_bytes].rfind("{{") else { return false };
+    let action = text[start + 2..].split("}}").next().unwrap_or_default();
+    let action = action.trim_matches('-').trim();
+    let alone = action.starts_with('.') || action.starts_with("index ") || action.starts_with("$.");
+    alone && !action.contains(['|', '('])
 }
 
 fn field(ty: &Type, name: &str, before: &[ReadStep]) -> Result<Option<Type>, String> {

@@ -135,6 +135,10 @@ impl Reader<'_> {
                 '{' | '}' if self.alone() => self.separator(1),
                 '<' if self.rest().starts_with("<<") && !self.rest().starts_with("<<<") => self.heredoc(),
                 '<' if self.rest().starts_with("<<<") => self.here_string(),
+                // The number of a descriptor may stand before it.
+                '0'..='9' if self.after_digits().starts_with("<<") => {
+                    self.at += self.rest().len() - self.after_digits().len();
+                }
                 _ => self.word(),
             }
         }
@@ -146,6 +150,10 @@ impl Reader<'_> {
         self.at += 3;
         self.skip_blanks();
         self.plain_word();
+    }
+
+    fn after_digits(&self) -> &str {
+        self.rest().trim_start_matches(|c: char| c.is_ascii_digit())
     }
 
     fn skip_blanks(&mut self) {
@@ -310,6 +318,7 @@ mod tests {
             ("echo 'a | b' \"c ; d\" # e | f\ng", vec!["echo a | b c ; d", "g"]),
             ("cat <<EOF | b\nx | y\nEOF\nc", vec!["cat | b", "c"]),
             ("a -d <<< 'secret' | b", vec!["a -d | b"]),
+            ("a 0<<< 'secret' 7 <<'EOF' | b\nx | y\nEOF\nc 3", vec!["a 7 | b", "c 3"]),
             ("{ a; b; } | c", vec!["a", "b", "c"]),
             ("a 2>&1 | b", vec!["a 2>&1 | b"]),
             ("a &>/dev/null | b", vec!["a >/dev/null | b"]),
