@@ -1,7 +1,8 @@
 //! The line that moves while a stream moves: bytes, rate, what was there already, time left.
 
-use crate::context::Context;
+use crate::context::{Context, variable};
 use crate::show;
+use cistern_api::PhaseProgress;
 use cistern_repo::{Counter, Observer, Sums};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,11 @@ use tokio::time::Instant;
 
 /// How often the line is drawn again.
 const DRAW: Duration = Duration::from_millis(200);
+
+/// How often a controller is told.
+const TELL: Duration = Duration::from_secs(10);
+/// Environment variable: a controller reads the log, and wants to know how far a stream is.
+pub const LINES: &str = "CISTERN_PROGRESS_LINES";
 
 /// Counts for a command, and says what the engine wants said.
 pub struct Meter {
@@ -75,6 +81,22 @@ impl Meter {
         moving(context, || care_line(|counter| self.get(counter), self.secs()), work).await
     }
 
+    /// In a pod of a controller that wants to know ([`LINES`]): says now and then how far `work` is.
+    pub async fn telling<T>(&self, work: impl Future<Output = T>) -> T {
+        if variable(LINES).is_none() {
+            return work.await;
+        }
+        let mut ticks = tokio::time::interval(TELL);
+        ticks.tick().await;
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                _ = ticks.tick() => show::pass_on(progress_line_of_phase(|what| self.get(what)).as_bytes()),
+            }
+        }
+    }
+
     /// Percent of the content looked at so far that was there already; `None` before any was.
     fn known(&self) -> Option<u64> {
         (self.get(Counter::DuplicateBytes) * 100).checked_div(self.get(Counter::ReadBytes))
@@ -95,6 +117,16 @@ async fn moving<T>(context: &Context, line: impl Fn() -> String, work: impl Futu
             _ = ticks.tick() => moving.draw(&line()),
         }
     }
+}
+
+/// What the controller is told: bytes that went to the location, and that came from it.
+fn progress_line_of_phase(sum: impl Fn(Counter) -> u64) -> String {
+    let bytes = |what| i64::try_from(sum(what)).unwrap_or(i64::MAX);
+    cistern_api::wire::progress_line(&PhaseProgress {
+        uploaded_bytes: bytes(Counter::StoredBytes),
+        downloaded_bytes: bytes(Counter::WrittenBytes),
+        ..PhaseProgress::default()
+    })
 }
 
 /// `12 of 340 packs  1.20 GiB moved  about 2 min 5 s left`
@@ -139,6 +171,18 @@ mod tests {
     fn a_line_tells_rate_and_time_left() {
         let line = progress_line(100 << 20, 10.0, Some(50), Some(200 << 20));
         assert_eq!(line, "100 MiB  10.0 MiB/s  50% known  about 10 s left");
+    }
+
+    #[test]
+    fn a_controller_is_told_of_bytes_both_ways() {
+        let sum = |counter| match counter {
+            Counter::StoredBytes => 7,
+            Counter::WrittenBytes => 5,
+            _ => 1,
+        };
+        let line = progress_line_of_phase(sum);
+        let told = cistern_api::wire::progress_in(line.trim_end()).unwrap();
+        assert_eq!((told.uploaded_bytes, told.downloaded_bytes), (7, 5));
     }
 
     #[test]

@@ -32,6 +32,7 @@ pub use conditions::{READY, RECONCILING, STALLED, SUSPENDED};
 pub use conduct::{Attempts, Conduct, wake};
 pub(crate) use launch::unknown_function;
 pub use resume::{Again, again, orphans};
+pub use status::progressed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

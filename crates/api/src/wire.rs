@@ -2,6 +2,7 @@
 
 mod output;
 mod profile;
+mod progress;
 mod snapshot;
 
 pub use output::{
@@ -12,6 +13,7 @@ pub use profile::{
     CredentialJson, KeyPairJson, KopiaServerJson, PROFILE_FILE, ProfileArgument, ProfileJson,
     ProfileJsonError, REPOSITORY, RepositoryJson, TypedSecret,
 };
+pub use progress::{PROGRESS_MARKER, progress_in, progress_line};
 pub use snapshot::{SnapshotJson, SnapshotJsonError};
 
 use serde::Serialize;

@@ -188,10 +188,14 @@ impl Metrics {
         self.retries.get_or_create(&labels).inc();
     }
 
-    /// An ActionSet ended, in this state and with this one among its actions.
-    pub(crate) fn action_ended(&self, action: &ActionStatus, state: State, now: &Time) {
+    /// An ActionSet ended, in this state and with these actions.
+    pub(crate) fn action_set_ended(&self, state: State, actions: &[ActionStatus], now: &Time) {
         let well = state == State::Complete;
-        self.of_state(if well { "complete" } else { "failed" }).inc();
+        self.of_state(result(well)).inc();
+        actions.iter().for_each(|action| self.action_ended(action, well, now));
+    }
+
+    fn action_ended(&self, action: &ActionStatus, well: bool, now: &Time) {
         let object = OfObject {
             blueprint: action.blueprint.clone(),
             action: action.name.clone(),
@@ -270,8 +274,8 @@ mod tests {
         metrics.count_states(3, 2);
         metrics.count_ended(10, 1);
         metrics.phase_ended("KubeTask", true, Duration::from_secs(20));
-        metrics.action_ended(&action("db"), State::Complete, &now);
-        metrics.action_ended(&action("db"), State::Failed, &now);
+        metrics.action_set_ended(State::Complete, &[action("db"), action("web")], &now);
+        metrics.action_set_ended(State::Failed, &[action("db")], &now);
         metrics.trouble(Trouble::Taken);
         let page = metrics.render();
         let labels =
@@ -299,7 +303,7 @@ mod tests {
         let metrics = Metrics::new();
         let now = Time("2026-01-02T03:04:05Z".parse().unwrap());
         for n in 0..SERIES_MAX + 5 {
-            metrics.action_ended(&action(&format!("db-{n}")), State::Complete, &now);
+            metrics.action_set_ended(State::Complete, &[action(&format!("db-{n}"))], &now);
         }
         let page = metrics.render();
         let series = page.lines().filter(|line| line.starts_with("cistern_last_success_timestamp_seconds{"));

@@ -133,7 +133,7 @@ pub(crate) struct Glance {
 }
 
 impl Glance {
-    fn of(raw: &Json) -> Glance {
+    pub(crate) fn of(raw: &Json) -> Glance {
         let text = |value: &Json| value.as_str().unwrap_or_default().to_owned();
         let (meta, status) = (&raw["metadata"], &raw["status"]);
         let state = serde_json::from_value(status["state"].clone()).unwrap_or_default();

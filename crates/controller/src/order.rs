@@ -12,16 +12,18 @@ use crate::surroundings::Surroundings;
 use crate::wishes::{self, Annotations, PhaseWish, Wishes};
 use crate::{Rules, World, leftovers};
 use cistern_action::machine::{
-    Again, Call, CallId, Found, Need, PhaseId, Seen, Step, again, decide, orphans, wake,
+    Again, Call, CallId, Found, Need, PhaseId, Seen, Step, again, decide, orphans, progressed, wake,
 };
-use cistern_api::{ActionSetStatus, Blueprint, Object, State, Time};
+use cistern_api::{ActionSetStatus, Blueprint, Object, PhaseProgress, State, Time};
+use cistern_functions::outputs::Watch;
 use cistern_functions::setting::{Origin, Setting};
 use cistern_functions::{pod, survives};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// Why calls end, and others never begin, when their ActionSet is deleted.
 const DELETED: &str = "the ActionSet was deleted";
@@ -29,6 +31,12 @@ const DELETED: &str = "the ActionSet was deleted";
 const CANCELLED: &str = "the ActionSet was cancelled (annotation cistern.dev/cancel)";
 /// An ActionSet under way is looked at this often, should the news of a change get lost.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// What phases say of their progress is stored no more often than this.
+const PROGRESS_EVERY: Duration = Duration::from_secs(10);
+
+/// What calls under way have said of their progress since it was stored last.
+type Said = Arc<Mutex<BTreeMap<CallId, PhaseProgress>>>;
 
 /// What all ActionSets under way have in common.
 pub(crate) struct Shared {
@@ -60,6 +68,11 @@ pub(crate) struct Order {
     deleted: bool,
     wishes: Wishes,
     phases: BTreeMap<CallId, PhaseWish>,
+    progress: Said,
+    /// When progress was stored last.
+    progressed: Instant,
+    /// When the ActionSet was looked at last.
+    looked: Instant,
 }
 
 impl Order {
@@ -76,6 +89,9 @@ impl Order {
             deleted,
             wishes: Wishes::default(),
             phases: BTreeMap::new(),
+            progress: Said::default(),
+            progressed: Instant::now(),
+            looked: Instant::now(),
         }
     }
 
@@ -96,12 +112,9 @@ impl Order {
             tokio::select! {
                 Some(joined) = self.calls.join_next() => self.note_end(joined),
                 () = news.notified() => self.look().await?,
-                () = tokio::time::sleep(pause) => {
-                    if pause == LOOK_EVERY {
-                        self.look().await?;
-                    }
-                    self.heed();
-                }
+                () = sleep_until(self.looked + LOOK_EVERY) => self.look().await?,
+                () = sleep_until(self.progressed + PROGRESS_EVERY) => self.progress().await?,
+                () = sleep(pause) => self.heed(),
             }
         }
     }
@@ -225,9 +238,7 @@ impl Order {
                     self.shared.metrics.phase_retried(self.function(*id));
                 }
                 Change::Complete | Change::Failed => {
-                    for action in &status.actions {
-                        self.shared.metrics.action_ended(action, status.state, &self.seen.now);
-                    }
+                    self.shared.metrics.action_set_ended(status.state, &status.actions, &self.seen.now);
                 }
                 Change::ActionStarted(_) | Change::PhaseStarted(_) | Change::Suspended => {}
             }
@@ -313,12 +324,12 @@ impl Order {
         Some(self.wishes.timeout?.saturating_sub(passed(&began, &self.seen.now)))
     }
 
-    /// Until there is something to do besides waiting for calls.
+    /// Until the clock gives something to do.
     fn pause(&self) -> Duration {
         let wake = wake(&self.seen).map(|time| passed(&self.seen.now, &time));
         let left = self.time_left().filter(|_| self.seen.conduct.stop.is_none());
-        let next = wake.into_iter().chain(left).chain([LOOK_EVERY]).min();
-        next.unwrap_or(LOOK_EVERY).max(Duration::from_millis(1))
+        let next = wake.into_iter().chain(left).min();
+        next.unwrap_or(Duration::MAX).max(Duration::from_millis(1))
     }
 
     /// How long the attempt at the phase may still take, and how long it might in all.
@@ -332,6 +343,26 @@ impl Order {
     fn attempt(&self, id: CallId) -> u32 {
         let status = self.seen.action_set.status.as_ref();
         status.and_then(|status| changes::phase(status, id)).map_or(1, |phase| phase.attempt.max(1))
+    }
+
+    /// Where a call's progress goes until it is stored.
+    fn watch(&self, id: CallId) -> Watch {
+        let said = Arc::clone(&self.progress);
+        Watch::new(move |progress| {
+            said.lock().unwrap_or_else(PoisonError::into_inner).insert(id, progress);
+        })
+    }
+
+    /// Stores what calls have said of their progress, if that is anything new.
+    async fn progress(&mut self) -> Result<(), Lost> {
+        self.progressed = Instant::now();
+        let said = std::mem::take(&mut *self.progress.lock().unwrap_or_else(PoisonError::into_inner));
+        self.seen.now = (self.shared.world.now)();
+        let status = self.seen.action_set.status.as_ref();
+        match status.and_then(|status| progressed(status, &said, &self.seen.now)) {
+            Some(status) => self.store(&status).await,
+            None => Ok(()),
+        }
     }
 
     fn begin(&mut self, call: Call, resumed: bool) {
@@ -350,6 +381,7 @@ impl Order {
             restricted: rules.restricted,
             resumed,
             attempt: self.attempt(call.id),
+            progress: Some(self.watch(call.id)),
             limits: rules.limits.clone(),
         };
         let id = call.id;
@@ -381,6 +413,7 @@ impl Order {
             }
         };
         self.handles.remove(&id);
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         // A call that was cancelled has its end already.
         if self.seen.running.remove(&id) {
             self.seen.ended.insert(id, outcome);
@@ -389,6 +422,7 @@ impl Order {
 
     /// Looks what users say by now. Whether it is another controller's by now shows when it is stored.
     async fn look(&mut self) -> Result<(), Lost> {
+        self.looked = Instant::now();
         let objects = &self.shared.objects;
         let fresh = objects.read(self.held.namespace(), self.held.name()).await?;
         let fresh = fresh.filter(|fresh| fresh.uid() == self.held.uid()).ok_or(Lost::Gone)?;

@@ -4,8 +4,8 @@
 
 mod paper;
 
-use cistern_api::wire::output_line;
-use cistern_api::{ActionSetStatus, ObjectReference, Phase, State};
+use cistern_api::wire::{output_line, progress_line};
+use cistern_api::{ActionSetStatus, ObjectReference, Phase, PhaseProgress, State};
 use cistern_controller::{Metrics, Rules};
 use cistern_functions::ports::{Cluster as _, Patch};
 use cistern_functions::reference::of_kind;
@@ -376,6 +376,25 @@ async fn what_ended_long_ago_is_deleted_where_that_is_wanted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whose_status_is_taken_away_is_carried_out_once_more() {
+    let cluster =
+        scene(vec![plot("dump-one", 100)], blueprint(json!({})), vec![set("one", "backup", json!({}))]);
+    during(&cluster, async {
+        all_ended(&cluster, &["one"]).await;
+        let label = |cluster: &PaperCluster| {
+            cluster.object(&place("one")).unwrap()["metadata"]["labels"]["cistern.dev/state"].clone()
+        };
+        assert_eq!(label(&cluster), "complete");
+        cluster.patch(&place("one"), Patch::Merge, &json!({ "status": null })).await.unwrap();
+        // What has ended is looked at every ten minutes; what runs is swept by nobody meanwhile.
+        sleep(Duration::from_secs(1000)).await;
+        assert_eq!(state(&cluster, "one"), Some(State::Complete), "{}", error(&cluster, "one"));
+        assert_eq!((times(&cluster, "dump-one"), label(&cluster)), (2, json!("complete")));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn pods_that_failed_are_kept_for_as_long_as_a_user_wants() {
     let scene = || {
         let keep = json!({ "cistern.dev/keep-failed-pods": "10m" });
@@ -481,6 +500,31 @@ async fn metrics_count_what_happened() {
     ] {
         assert!(page.lines().any(|l| l == line), "{line} is not in\n{page}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_phase_says_of_its_progress_is_shown_now_and_then() {
+    let said = PhaseProgress {
+        progress_percent: "40".to_owned(),
+        uploaded_bytes: 100,
+        estimated_upload_bytes: 1000,
+        ..PhaseProgress::default()
+    };
+    let prints = progress_line(&said).repeat(1000);
+    let dump = Plot { prints, exit: 1, ..plot("dump-one", 60) };
+    let cluster = scene(vec![dump], blueprint(json!({})), vec![set("one", "backup", json!({}))]);
+    during(&cluster, async {
+        sleep(Duration::from_secs(25)).await;
+        let told = status(&cluster, "one").progress;
+        assert_eq!((told.percent_completed.as_str(), told.uploaded_bytes), ("20", 100), "of two phases");
+        assert_eq!(first_phase(&cluster).progress.estimated_upload_bytes, 1000);
+        let writes = cluster.writes();
+        sleep(Duration::from_secs(25)).await;
+        assert_eq!(cluster.writes(), writes, "what is nothing new is not written");
+        all_ended(&cluster, &["one"]).await;
+    })
+    .await;
+    assert!(!error(&cluster, "one").contains("Phase-progress"), "{}", error(&cluster, "one"));
 }
 
 #[tokio::test(start_paused = true)]

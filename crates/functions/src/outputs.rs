@@ -1,8 +1,9 @@
 //! What a command puts out: its outputs, and its last words in case it fails.
 
-use cistern_api::Object;
-use cistern_api::wire::{OutputError, OutputParser, Piece};
+use cistern_api::wire::{OutputError, OutputParser, Piece, progress_in};
+use cistern_api::{Object, PhaseProgress};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Last lines of the output that a failure repeats; as many as Kanister keeps.
 const TAIL_LINES: usize = 10;
@@ -11,9 +12,27 @@ const TAIL_LINE_CHARS: usize = 400;
 /// All keys and values of a phase together. What the API server stores of a whole ActionSet is 1.5 MiB.
 pub const OUTPUTS_BYTES_MAX: usize = 1 << 20;
 
+/// Takes what a command says of its progress, as it says it.
+#[derive(Clone)]
+pub struct Watch(Arc<dyn Fn(PhaseProgress) + Send + Sync>);
+
+impl Watch {
+    /// Hands it on there; must not block.
+    pub fn new(tell: impl Fn(PhaseProgress) + Send + Sync + 'static) -> Watch {
+        Watch(Arc::new(tell))
+    }
+}
+
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watch")
+    }
+}
+
 /// Listens to one stream from its beginning.
 #[derive(Debug, Default)]
 pub struct Listener {
+    watch: Option<Watch>,
     parser: OutputParser,
     outputs: Object,
     output_bytes: usize,
@@ -22,6 +41,11 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// One that hands on what is said of progress.
+    pub fn watched(watch: Option<Watch>) -> Listener {
+        Listener { watch, ..Listener::default() }
+    }
+
     /// Takes the next bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.wrong.is_some() {
@@ -66,6 +90,12 @@ impl Listener {
 
     fn keep(&mut self, line: &str) {
         if line.trim().is_empty() {
+            return;
+        }
+        if let Some(progress) = progress_in(line) {
+            if let Some(Watch(tell)) = &self.watch {
+                tell(progress);
+            }
             return;
         }
         if self.tail.len() == TAIL_LINES {

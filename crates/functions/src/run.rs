@@ -178,7 +178,7 @@ async fn listen(
     container: &str,
 ) -> Result<(Json, Heard), String> {
     let inside = Inside { namespace: &at.namespace, pod: &at.name, container };
-    let mut listener = Listener::default();
+    let mut listener = Listener::watched(setting.progress.clone());
     let (pod, whole) = {
         let mut sink = |bytes: &[u8]| listener.push(bytes);
         let mut follow = cluster.follow_log(&inside, &mut sink);

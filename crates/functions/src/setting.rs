@@ -1,5 +1,6 @@
 //! On whose behalf a function is called, by which house rules, and within which limits.
 
+use crate::outputs::Watch;
 use cistern_action::machine::{CallId, PhaseId};
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub struct Setting {
     pub restricted: bool,
     /// The call was begun by somebody who has stopped since. What that one did must be found, not repeated.
     pub resumed: bool,
+    /// Takes what the phase says of its progress.
+    pub progress: Option<Watch>,
     /// Which attempt at the phase this is, from 1.
     pub attempt: u32,
     /// How long things may take.

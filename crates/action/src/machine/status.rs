@@ -1,7 +1,8 @@
 //! The status of an ActionSet: how it changes when a phase begins and ends, and at the end of all.
 
 use cistern_api::wire::SnapshotJson;
-use cistern_api::{ActionSetStatus, ActionStatus, Object, Phase, State, Time};
+use cistern_api::{ActionSetStatus, ActionStatus, Object, Phase, PhaseProgress, State, Time};
+use std::collections::BTreeMap;
 
 use super::{Act, CallId, PhaseId, Seen, phase};
 use crate::params::root;
@@ -61,8 +62,11 @@ pub(super) fn begin(status: &ActionSetStatus, call: CallId, now: &Time) -> Actio
         phase.state = State::Running;
         phase.start_time = Some(now.clone());
         phase.retry_time = None;
-        phase.progress.progress_percent = "0".to_owned();
-        phase.progress.last_transition_time = Some(now.clone());
+        phase.progress = PhaseProgress {
+            progress_percent: "0".to_owned(),
+            last_transition_time: Some(now.clone()),
+            ..PhaseProgress::default()
+        };
     }
     recount(&mut status, now);
     status
@@ -111,6 +115,32 @@ pub(super) fn end(status: &mut ActionSetStatus, call: CallId, outcome: Result<&O
     recount(status, now);
 }
 
+/// The status with what calls under way say of their progress; `None` if that is nothing new. A phase that runs
+/// has not come to 100 percent, whatever it says.
+pub fn progressed(
+    status: &ActionSetStatus,
+    said: &BTreeMap<CallId, PhaseProgress>,
+    now: &Time,
+) -> Option<ActionSetStatus> {
+    let mut told = status.clone();
+    let mut news = false;
+    for (call, said) in said {
+        let phase = phase_mut(&mut told, *call).filter(|phase| phase.state == State::Running);
+        let Some(phase) = phase else { continue };
+        let mut progress = said.clone();
+        progress.last_transition_time.clone_from(&phase.progress.last_transition_time);
+        let percent: u64 = progress.progress_percent.parse().unwrap_or(0);
+        progress.progress_percent = percent.min(99).to_string();
+        if progress != phase.progress {
+            phase.progress = progress;
+            phase.progress.last_transition_time = Some(now.clone());
+            news = true;
+        }
+    }
+    recount(&mut told, now);
+    news.then_some(told)
+}
+
 /// The ActionSet ends: artifacts of the actions that succeeded, and the final state.
 pub(super) fn finished(seen: &Seen, acts: &[Act<'_>], status: &ActionSetStatus) -> ActionSetStatus {
     let mut ended = status.clone();
@@ -156,14 +186,7 @@ fn recount(status: &mut ActionSetStatus, now: &Time) {
         status.progress.percent_completed = mean;
         status.progress.last_transition_time = Some(now.clone());
     }
-    let sum = |bytes: fn(&Phase) -> i64| status.actions.iter().flat_map(phases).map(|(_, p)| bytes(p)).sum();
-    let (uploaded, downloaded) =
-        (sum(|phase| phase.progress.uploaded_bytes), sum(|phase| phase.progress.downloaded_bytes));
-    if (status.progress.uploaded_bytes, status.progress.downloaded_bytes) != (uploaded, downloaded) {
-        status.progress.uploaded_bytes = uploaded;
-        status.progress.downloaded_bytes = downloaded;
-        status.progress.last_transition_time = Some(now.clone());
-    }
+    recount_bytes(status, now);
     let mut running: Vec<&str> = Vec::new();
     for (_, phase) in status.actions.iter().flat_map(phases) {
         if phase.state == State::Running && !running.contains(&phase.name.as_str()) {
@@ -171,6 +194,35 @@ fn recount(status: &mut ActionSetStatus, now: &Time) {
         }
     }
     status.progress.running_phase = running.join(", ");
+}
+
+/// Bytes of the whole: the sums of those of its phases.
+fn recount_bytes(status: &mut ActionSetStatus, now: &Time) {
+    let sum = |bytes: fn(&PhaseProgress) -> i64| -> i64 {
+        let phases = status.actions.iter().flat_map(phases);
+        phases.map(|(_, phase)| bytes(&phase.progress)).fold(0, i64::saturating_add)
+    };
+    let sums = [
+        sum(|progress| progress.uploaded_bytes),
+        sum(|progress| progress.downloaded_bytes),
+        sum(|progress| progress.estimated_upload_bytes),
+        sum(|progress| progress.estimated_download_bytes),
+    ];
+    let whole = &mut status.progress;
+    let places = [
+        &mut whole.uploaded_bytes,
+        &mut whole.downloaded_bytes,
+        &mut whole.estimated_upload_bytes,
+        &mut whole.estimated_download_bytes,
+    ];
+    let mut news = false;
+    for (place, sum) in places.into_iter().zip(sums) {
+        news |= *place != sum;
+        *place = sum;
+    }
+    if news {
+        whole.last_transition_time = Some(now.clone());
+    }
 }
 
 fn percent(phase: &Phase) -> u64 {

@@ -28,6 +28,7 @@ pub fn setting() -> Setting {
         restricted: true,
         resumed: false,
         attempt: 1,
+        progress: None,
         limits: Limits::default(),
     }
 }
