@@ -120,7 +120,19 @@ impl Recorder {
 
     /// Hands an event in; whether there was room for it.
     pub(crate) fn tell(&self, event: Event, now: &Time) -> bool {
+        log(&event);
         self.queue.try_send((event, now.clone())).is_ok()
+    }
+}
+
+/// The same for the log; the uid ties together what belongs to one ActionSet.
+fn log(event: &Event) {
+    let Subject { kind, namespace, name, uid } = &event.subject;
+    let (reason, message) = (event.reason, &event.message);
+    if event.kind == "Warning" {
+        tracing::warn!(kind, namespace, name, uid, reason, "{message}");
+    } else {
+        tracing::info!(kind, namespace, name, uid, reason, "{message}");
     }
 }
 

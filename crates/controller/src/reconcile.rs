@@ -124,7 +124,11 @@ impl Controller {
             match self.shared.objects.glance(&namespace, if full { "" } else { NOT_ENDED }).await {
                 Ok(found) if full => expired.extend(self.look_at_all(found)),
                 Ok(found) => self.line_up(found),
-                Err(_) => self.shared.metrics.trouble(Trouble::List),
+                Err(refusal) => {
+                    let said = "the ActionSets cannot be listed; it is tried again";
+                    tracing::warn!(namespace, reason = %refusal, "{said}");
+                    self.shared.metrics.trouble(Trouble::List);
+                }
             }
         }
         self.sweep(expired);
@@ -232,8 +236,12 @@ async fn carry_out(shared: Arc<Shared>, place: Place, news: Arc<Notify>) -> bool
         Ok(Left::Ended) => return false,
         // What a user said meanwhile may have been told to nobody; or there is another one of that name.
         Ok(Left::HeldBack) | Err(Lost::Gone) => return true,
-        Err(Lost::Taken) => Trouble::Taken,
-        Err(Lost::Refused(_)) => Trouble::Refused,
+        Err(lost) => {
+            let Place { namespace, name } = &place;
+            let said = "the ActionSet cannot be carried on; it is tried again";
+            tracing::warn!(namespace, name, reason = %lost, "{said}");
+            if matches!(lost, Lost::Taken) { Trouble::Taken } else { Trouble::Refused }
+        }
     };
     shared.metrics.trouble(trouble);
     // Not again at once: the next round takes it up, if it is still ours.
