@@ -4,9 +4,12 @@
 
 mod chronicle;
 mod location;
+mod mover;
 mod output;
 mod place;
+mod process;
 mod stream;
+mod volume;
 
 use crate::door;
 use crate::failure::EXIT_CODES;
@@ -50,6 +53,12 @@ enum Command {
     /// Push to, pull from and delete in the location of a profile
     #[command(subcommand, arg_required_else_help = true)]
     Location(location::Command),
+    /// Directories as streams in a repository
+    #[command(subcommand, arg_required_else_help = true)]
+    Volume(volume::Command),
+    /// Put this program into pods of any image
+    #[command(subcommand, arg_required_else_help = true, hide = true)]
+    Mover(mover::Command),
     /// Print a phase output
     Output(output::Args),
     /// Store the output of a command again and again, and read the newest
@@ -58,6 +67,8 @@ enum Command {
     /// Store what a web server sends
     #[command(subcommand, arg_required_else_help = true)]
     Stream(stream::Command),
+    /// Run processes in a server, and start, watch and signal them from elsewhere (KanX)
+    Process(process::Args),
     /// Print the version
     Version,
 }
@@ -71,9 +82,12 @@ pub fn main(argv: Vec<OsString>) -> ExitCode {
     let verbosity = kando.verbosity;
     let outcome = match kando.command {
         Command::Location(command) => location::run(command, verbosity),
+        Command::Volume(command) => volume::run(command, verbosity),
+        Command::Mover(command) => mover::run(command),
         Command::Output(args) => output::run(&args),
         Command::Chronicle(command) => chronicle::run(command, verbosity),
         Command::Stream(command) => stream::run(command, verbosity),
+        Command::Process(args) => process::run(args, verbosity),
         Command::Version => crate::show::line(&format!("kando {VERSION}")),
     };
     door::leave(outcome, false)

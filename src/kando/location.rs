@@ -34,13 +34,13 @@ pub enum Command {
 
 /// Where.
 #[derive(clap::Args)]
-struct Place {
+pub struct Place {
     /// Path below the profile's prefix
     #[arg(long, short = 's', value_name = "PATH", default_value = "", hide_default_value = true)]
-    path: String,
+    pub path: String,
     /// Profile as JSON, `@FILE`, or JSON that refers to a file
     #[arg(long, short, value_name = "JSON")]
-    profile: Option<String>,
+    pub profile: Option<String>,
 }
 
 /// `push`.
@@ -153,7 +153,7 @@ async fn push(args: PushArgs, verbosity: Verbosity, opened: Arc<OnceLock<Locatio
     let terms = terms(args.unwrap == Unwrap::Auto, &context);
     let stall = args.stall_timeout.0;
     let (source, producers) = source(&args, stall, &context)?;
-    let taken = location.take_in(&path, source, terms, meter.clone()).await;
+    let taken = meter.telling(location.take_in(&path, source, terms, meter.clone())).await;
     let producer = producers.as_ref().map(Producers::names);
     let taken = whole(taken, producers, stall).await?;
     let lenience = Lenience { partial: args.accept_partial, empty: args.allow_empty };
@@ -256,7 +256,8 @@ async fn pull(args: PullArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let source = location.find(&path, reference.as_ref()).await?;
     let output = Output::open(&args.target)?;
     let sink = Box::new(output.writer()?);
-    location.pull(source, sink, Meter::start(&context)).await?;
+    let meter = Meter::start(&context);
+    meter.telling(location.pull(source, sink, meter.clone())).await?;
     output.keep()
 }
 

@@ -9,22 +9,30 @@
 //!
 //! # Which key
 //! `CISTERN_KEY…` and `CISTERN_PASSPHRASE…`, as for `cistern`; files `cistern-key` and `cistern-passphrase`
-//! beside the profile's own, where a Secret is mounted; the password of a profile of the type kopia; the key
-//! that `cistern init` kept for this repository. A key where there is no repository is an error at push.
+//! beside the profile's own, where a Secret is mounted; what stands beside the profile in its file
+//! ([`RepositoryJson`], which may say where the repository is, too); the password of a profile of the type
+//! kopia; the key that `cistern init` kept for this repository. A key where there is no repository is an error
+//! at push.
 
 use crate::context::{Context, parse_location, variable, variables};
 use crate::failure::{Exit, Failure};
 use crate::secret::SecretSource;
-use cistern_api::wire::{ProfileArgument, ProfileJson};
+use cistern_api::Sensitive;
+use cistern_api::wire::{ProfileArgument, ProfileJson, RepositoryJson};
 use cistern_mover::{Location, Place, Plain, StreamPath};
-use cistern_repo::{Repository, Unlock};
+use cistern_repo::{Config, Credential, Repository, Unlock, World, check_passphrase};
 use cistern_store::{Cloud, Options, Secret, Store};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Longest profile that is read from a file, in bytes: a service account's key is some 2 KiB.
 const PROFILE_BYTES_MAX: u64 = 1 << 20;
+
+/// How often, and how far apart, a place is looked at in which somebody else makes a repository.
+const MAKE_LOOKS: u32 = 30;
+const MAKE_LOOK: Duration = Duration::from_secs(1);
 
 /// The word that asks for plain objects.
 const NONE: &str = "none";
@@ -35,7 +43,23 @@ pub struct Address {
     pub context: Context,
     place: Option<Place>,
     asked: Asked,
-    password: Option<Secret>,
+    /// What opens it where the environment says nothing.
+    spare: Option<Spare>,
+}
+
+/// What the profile, or its file, has to open a repository.
+enum Spare {
+    Key(Secret),
+    Passphrase(Secret),
+}
+
+impl Spare {
+    fn unlock(self) -> Unlock {
+        match self {
+            Spare::Key(key) => Unlock::Credential(Credential::new(key.reveal().to_owned())),
+            Spare::Passphrase(phrase) => Unlock::Passphrase(phrase.reveal().as_bytes().to_vec()),
+        }
+    }
 }
 
 /// What is asked of the place.
@@ -55,18 +79,25 @@ impl Address {
     /// What is missing or malformed, by field.
     pub async fn find(profile: Option<&str>) -> Result<Address, Failure> {
         let mut context = Context::of_environment().await?;
-        let (profile, beside) = match profile {
+        let (profile, repository, beside) = match profile {
             Some(text) => read_profile(text)?,
             None if context.embedded => return Err(Failure::usage("Please provide the --profile flag")),
-            None => (None, None),
+            None => (None, None, None),
         };
         let place =
             profile.map(|profile| Place::of(&profile, sas_token()?).map_err(Failure::from)).transpose()?;
-        let mut password = None;
+        let mut spare = None;
         let mut named = None;
         if let Some(Place::Repository { location, passphrase }) = &place {
             named = Some(location.clone()).filter(|text| !text.is_empty());
-            password = passphrase.clone();
+            spare = passphrase.clone().map(Spare::Passphrase);
+        }
+        if let Some(RepositoryJson { location, key, passphrase }) = repository {
+            named = Some(location).filter(|text| !text.is_empty()).or(named);
+            let secret =
+                |text: &Sensitive| Some(Secret::new(text.reveal().to_owned())).filter(|_| !text.is_empty());
+            let given = secret(&key).map(Spare::Key).or_else(|| secret(&passphrase).map(Spare::Passphrase));
+            spare = given.or(spare);
         }
         if let Some(folder) = &beside {
             let file =
@@ -91,7 +122,7 @@ impl Address {
             _ if !context.embedded => Asked::Repository,
             _ => Asked::Either,
         };
-        Ok(Address { context, place, asked, password })
+        Ok(Address { context, place, asked, spare })
     }
 
     /// The path below this place.
@@ -112,18 +143,43 @@ impl Address {
         matches!(self.place, Some(Place::Repository { .. }))
     }
 
+    /// Looks at the place for a repository, which must be one.
+    ///
+    /// # Errors
+    /// The place is for plain objects, or cannot be reached.
+    pub async fn site(self) -> Result<Site, Failure> {
+        let Address { mut context, place, asked, spare } = self;
+        let bucket = bucket(place);
+        match (&asked, &bucket) {
+            (Asked::Either, Some((cloud, name, prefix, options))) => {
+                let location = cistern_store::Location::in_bucket(*cloud, name, prefix)?;
+                context = context.at(location, (**options).clone());
+            }
+            (Asked::Repository, bucket) => context = reaching(context, bucket.as_ref()),
+            (Asked::Plain, _) | (Asked::Either, None) => {
+                return Err(Failure::usage("volumes are stored in a repository, and none is named")
+                    .hint("CISTERN_REPOSITORY names one, or the profile"));
+            }
+        }
+        let beside = matches!(asked, Asked::Either);
+        let plain = bucket.map(|(cloud, name, _, options)| Plain::new(cloud, name, options, beside));
+        if let cistern_store::Location::Directory(folder) = &context.location
+            && !folder.exists()
+        {
+            return Ok(Site { context, taken: false, plain, spare });
+        }
+        let store = context.store().await?;
+        let taken = Repository::marker(&*store).await?.is_some();
+        Ok(Site { context, taken, plain, spare })
+    }
+
     /// Opens what is there. `to_push`: for a push, which a key commits to a repository.
     ///
     /// # Errors
     /// A repository that is there and cannot be opened, or that was asked for and is not there.
     pub async fn open(self, to_push: bool) -> Result<(Location, Context), Failure> {
-        let Address { context, place, asked, password } = self;
-        let bucket = match place {
-            Some(Place::Bucket { cloud, bucket, prefix, options }) => {
-                Some((cloud, bucket, prefix, Box::new(options.or(Options::from_vars(variables())))))
-            }
-            _ => None,
-        };
+        let Address { context, place, asked, spare } = self;
+        let bucket = bucket(place);
         match (asked, bucket) {
             (Asked::Plain, Some((cloud, bucket, _, options))) => {
                 let plain = Plain::new(cloud, bucket, options, false);
@@ -134,17 +190,90 @@ impl Address {
                     .hint("give a profile with a bucket, or name a repository"))
             }
             (Asked::Either, Some((cloud, bucket, prefix, options))) => {
-                look(context, (cloud, bucket, prefix, options), to_push).await
+                look(context, (cloud, bucket, prefix, options), to_push, spare).await
             }
             (Asked::Either, None) => Err(Failure::usage("the profile names no repository")
                 .hint("CISTERN_REPOSITORY names one, or the profile's `Location.endpoint`")),
             (Asked::Repository, bucket) => {
                 let context = reaching(context, bucket.as_ref());
-                let repository = context.repository_with(password.map(unlock_with)).await?;
+                let repository = context.repository_with(spare.map(Spare::unlock)).await?;
                 let plain = bucket.map(|(cloud, name, _, options)| Plain::new(cloud, name, options, false));
                 Ok((Location { plain, repository: Some(repository) }, context))
             }
         }
+    }
+}
+
+/// The bucket of a place, if it has one.
+fn bucket(place: Option<Place>) -> Option<Bucket> {
+    match place {
+        Some(Place::Bucket { cloud, bucket, prefix, options }) => {
+            Some((cloud, bucket, prefix, Box::new(options.or(Options::from_vars(variables())))))
+        }
+        _ => None,
+    }
+}
+
+/// A place where a repository is, or could be.
+pub struct Site {
+    context: Context,
+    /// Whether a repository is there.
+    pub taken: bool,
+    plain: Option<Plain>,
+    spare: Option<Spare>,
+}
+
+impl Site {
+    /// Opens the repository.
+    ///
+    /// # Errors
+    /// There is none, or the key does not fit.
+    pub async fn open(self) -> Result<(Location, Context), Failure> {
+        let Site { context, plain, spare, .. } = self;
+        let repository = context.repository_with(spare.map(Spare::unlock)).await?;
+        Ok((Location { plain, repository: Some(repository) }, context))
+    }
+
+    /// Whether a restic repository lies under the path.
+    pub async fn is_restic(&self, path: &StreamPath) -> Result<bool, Failure> {
+        match &self.plain {
+            Some(plain) => Ok(plain.is_restic(path).await?),
+            None => Ok(false),
+        }
+    }
+
+    /// Makes the repository that the passphrase opens, unless one is there. Several may try at the same time.
+    ///
+    /// # Errors
+    /// No passphrase was given, or the place is not free.
+    pub async fn make(&self) -> Result<(), Failure> {
+        let phrase = match (&self.context.passphrase, &self.spare) {
+            (Some(source), _) => source.read("passphrase").await?,
+            (None, Some(Spare::Passphrase(phrase))) => phrase.clone(),
+            _ => {
+                let message = format!("there is no repository at {}", self.context.location);
+                let hint = "`cistern init --repo` makes one; with a passphrase (encryptionKey of a blueprint) the first \
+                            push does";
+                return Err(Failure::new(Exit::NotFound, message).hint(hint));
+            }
+        };
+        let phrase = phrase.reveal().as_bytes();
+        check_passphrase(phrase)?;
+        cistern_store::prepare(&self.context.location).await?;
+        let store = self.context.store().await?;
+        let world = World::real();
+        let keys = Repository::new_keys(&world);
+        let made =
+            Repository::init_with_keys(store.clone(), Config::default(), keys, Some(phrase), world).await;
+        let Err(error) = made else { return Ok(()) };
+        // Whoever came first finishes it.
+        for _ in 0..MAKE_LOOKS {
+            if Repository::marker(&*store).await?.is_some() {
+                return Ok(());
+            }
+            tokio::time::sleep(MAKE_LOOK).await;
+        }
+        Err(error.into())
     }
 }
 
@@ -160,16 +289,17 @@ fn reaching(context: Context, bucket: Option<&Bucket>) -> Context {
     }
 }
 
-fn unlock_with(password: Secret) -> Unlock {
-    Unlock::Passphrase(password.reveal().as_bytes().to_vec())
-}
-
 type Bucket = (Cloud, String, String, Box<Options>);
 
 /// Looks whether there is a repository at the profile's prefix.
-async fn look(context: Context, bucket: Bucket, to_push: bool) -> Result<(Location, Context), Failure> {
+async fn look(
+    context: Context,
+    bucket: Bucket,
+    to_push: bool,
+    spare: Option<Spare>,
+) -> Result<(Location, Context), Failure> {
     let (cloud, name, prefix, options) = bucket;
-    let wants_repository = context.key.is_some() || context.passphrase.is_some();
+    let wants_repository = context.key.is_some() || context.passphrase.is_some() || spare.is_some();
     // A prefix that no repository can have holds none.
     let location = cistern_store::Location::in_bucket(cloud, &name, &prefix).ok();
     let mut context = context;
@@ -178,7 +308,7 @@ async fn look(context: Context, bucket: Bucket, to_push: bool) -> Result<(Locati
         context = context.at(location, (*options).clone());
         let store = context.store().await?;
         if is_repository(&store).await? {
-            repository = Some(context.repository_with(None).await?);
+            repository = Some(context.repository_with(spare.map(Spare::unlock)).await?);
         }
     }
     if repository.is_none() && wants_repository && to_push {
@@ -204,16 +334,19 @@ async fn is_repository(store: &Arc<dyn Store>) -> Result<bool, Failure> {
     }
 }
 
-/// The profile, and the folder of the file it was in.
-fn read_profile(text: &str) -> Result<(Option<ProfileJson>, Option<PathBuf>), Failure> {
+/// A profile, what stands beside it in its file, and the folder of that file.
+type Read = (Option<ProfileJson>, Option<RepositoryJson>, Option<PathBuf>);
+
+fn read_profile(text: &str) -> Result<Read, Failure> {
     let malformed = |e: cistern_api::wire::ProfileJsonError| Failure::usage(e.to_string());
     match ProfileArgument::parse(text).map_err(malformed)? {
-        ProfileArgument::Inline(profile) => Ok((Some(*profile), None)),
+        ProfileArgument::Inline(profile) => Ok((Some(*profile), None, None)),
         ProfileArgument::File(path) => {
             let text = read_file(&path)
                 .map_err(|e| Failure::usage(format!("cannot read the profile {}: {e}", path.display())))?;
             let profile = ProfileJson::parse(text.reveal()).map_err(malformed)?;
-            Ok((Some(profile), path.parent().map(Path::to_owned)))
+            let repository = RepositoryJson::beside(text.reveal()).map_err(malformed)?;
+            Ok((Some(profile), repository, path.parent().map(Path::to_owned)))
         }
     }
 }

@@ -29,6 +29,12 @@ struct UpkeepArgs {
     stats_mode: String,
 }
 
+/// The image that is named, or else the program's own: nothing but the program is needed here.
+fn image<'i>(named: &'i str, setting: &'i Setting) -> &'i str {
+    let own = setting.mover_image.as_deref().unwrap_or_default();
+    if named.is_empty() { own } else { named }
+}
+
 /// DeleteData: forgets snapshots. Several prefixes and ids may stand there, with spaces in between.
 pub(crate) async fn delete_data(
     call: &Call,
@@ -71,7 +77,7 @@ async fn delete(
     }
     let words = command("delete", &path(call, prefix)?, &more);
     let wish = Wish { prefix: name, namespace: args.namespace.clone(), ..Wish::default() };
-    in_pod(call, setting, cluster, &args.image, &words, wish).await?;
+    in_pod(call, setting, cluster, image(&args.image, setting), &words, wish).await?;
     Ok(Object::from_iter([("spaceFreed".to_owned(), "0 B".into())]))
 }
 
@@ -93,7 +99,7 @@ pub(crate) async fn backup_data_stats(
     let more = ["--snapshot", snapshot(&args.backup_id)?];
     let words = command("stats", &path(call, &args.backup_artifact_prefix)?, &more);
     let wish = Wish { prefix: "backup-data-stats-", namespace: args.namespace.clone(), ..Wish::default() };
-    let said = in_pod(call, setting, cluster, &args.image, &words, wish).await?;
+    let said = in_pod(call, setting, cluster, image(&args.image, setting), &words, wish).await?;
     let said = |key: &str| said.get(key).cloned().unwrap_or_default();
     Ok(versioned(Object::from_iter([
         ("mode".to_owned(), mode.into()),
@@ -111,7 +117,7 @@ pub(crate) async fn check_repository(
     let args: UpkeepArgs = args::decode(&call.args).map_err(|e| e.to_string())?;
     let words = command("check", &path(call, &args.backup_artifact_prefix)?, &[]);
     let wish = Wish { prefix: "check-repository-", ..Wish::default() };
-    in_pod(call, setting, cluster, &args.image, &words, wish).await.map(versioned)
+    in_pod(call, setting, cluster, image(&args.image, setting), &words, wish).await.map(versioned)
 }
 
 /// LocationDelete: removes what lies under a path of the location. In a pod: the controller itself opens no
@@ -126,8 +132,7 @@ pub(crate) async fn location_delete(
     let path = path(call, &artifact)?;
     let reference = profile::reference();
     let words = ["kando", "location", "delete", "--profile", &reference, "--path", &path].map(str::to_owned);
-    let image = setting.mover_image.clone().unwrap_or_default();
     let wish = Wish { prefix: "location-delete-", ..Wish::default() };
-    in_pod(call, setting, cluster, &image, &words, wish).await?;
+    in_pod(call, setting, cluster, image("", setting), &words, wish).await?;
     Ok(Object::new())
 }

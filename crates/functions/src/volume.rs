@@ -42,14 +42,16 @@ pub(crate) fn path(call: &Call, prefix: &str) -> Result<String, String> {
 pub(crate) fn snapshot(id: &str) -> Result<&str, String> {
     let ours = id.len() == ID_CHARS && id.bytes().all(|c| c.is_ascii_digit() || c.is_ascii_uppercase());
     let hex = id.bytes().all(|c| c.is_ascii_hexdigit());
-    match ours {
-        true => Ok(id),
-        false if hex && RESTIC_ID_CHARS.contains(&id.len()) => Err(format!(
+    if ours {
+        return Ok(id);
+    }
+    if hex && RESTIC_ID_CHARS.contains(&id.len()) {
+        return Err(format!(
             "{id} is a snapshot of a restic repository, which this controller does not read: restore it with \
              Kanister or restic, and back up anew"
-        )),
-        false => Err(format!("{id:?} is no id of a snapshot; BackupData puts one out as backupID")),
+        ));
     }
+    Err(format!("{id:?} is no id of a snapshot; BackupData puts one out as backupID"))
 }
 
 /// One of two arguments that mean the same.

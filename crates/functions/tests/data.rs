@@ -230,6 +230,16 @@ async fn a_directory_comes_back_into_the_volumes_of_a_pod_that_may_be_gone() {
     let wanted = ["--path", "db", "--snapshot", ID, "--below", "/var/lib/db", "--", "/var/lib/db"];
     assert_eq!(end, wanted);
 
+    let mut keyed = restore(ID);
+    keyed["encryptionKey"] = "pass phrase".into();
+    let other = PaperCluster::new(vec![plot("volume pull", &[])]);
+    claim(&other, "data-db-0");
+    told(&other, "RestoreData", keyed).await.unwrap();
+    let made = self::pod(&other, "app", "restore-data-u1-0-0").to_string();
+    assert!(!made.contains("pass phrase") && !made.contains("s3cr3t"), "{made}");
+    let file = secret(&other, "app", "restore-data-u1-0-0").unwrap();
+    assert_eq!(file["cistern.dev/repository"]["passphrase"], "pass phrase");
+
     let restic = told(&cluster, "RestoreData", restore("40dc1520")).await.unwrap_err();
     assert!(restic.contains("40dc1520 is a snapshot of a restic repository"), "{restic}");
     let mut both = restore(ID);

@@ -62,6 +62,23 @@ impl Plain {
         Ok(self.objects.get_or_try_init(open).await?)
     }
 
+    /// Whether a restic repository lies under the path: its `config` and `keys/`, and no marker of ours.
+    ///
+    /// # Errors
+    /// The store cannot be asked.
+    pub async fn is_restic(&self, path: &StreamPath) -> Result<bool, Error> {
+        let objects = self.objects().await?;
+        let at = |name: &str| {
+            if path.key().is_empty() { name.to_owned() } else { format!("{}/{name}", path.key()) }
+        };
+        if objects.find(&at("config")).await.is_err_and(|e| e.kind == ErrorKind::NotFound)
+            || objects.find(&at(MARKER)).await.is_ok()
+        {
+            return Ok(false);
+        }
+        Ok(objects.below(&at("keys"))?.try_next().await?.is_some())
+    }
+
     /// Sends a stream to where the object will be, without making it visible.
     pub(crate) async fn take_in(&self, path: &StreamPath, mut intake: Intake) -> Result<Upload, Error> {
         let mut upload = self.objects().await?.write(path.key())?;
