@@ -47,6 +47,8 @@ enum Base {
 pub(crate) struct Opener {
     expander: Expander,
     record: Vec<u8>,
+    /// Buffers of bases that went: memory that is new to the process is slow.
+    spare: Vec<Vec<u8>>,
 }
 
 /// Expanded bases, oldest out first: neighbours often share one.
@@ -57,6 +59,8 @@ struct RecentBases {
     held_bytes: usize,
 }
 
+/// Buffers for the next bases kept at most, by each who opens.
+const SPARE_MAX: usize = 2;
 /// Expanded bases kept at most, in bytes.
 const RECENT_BASES_BYTES: usize = 12 << 20;
 
@@ -149,7 +153,7 @@ impl Chunks {
                 Err(e) => Err(e),
             };
             match got {
-                Ok(raw) => return Ok(lock(&self.bases).keep(id, Bytes::from(raw))),
+                Ok(raw) => return Ok(lock(&self.bases).keep(id, Bytes::from(raw), &mut Vec::new())),
                 Err(e) => failure = e,
             }
         }
@@ -201,9 +205,9 @@ impl Chunks {
         if let Some(raw) = lock(&self.drafts).found.get(&id) {
             return Ok(raw.clone());
         }
-        let mut raw = Vec::new();
+        let mut raw = opener.spare.pop().unwrap_or_default();
         self.open(base, opener, &mut raw)?;
-        Ok(lock(&self.drafts).keep(id, Bytes::from(raw)))
+        Ok(lock(&self.drafts).keep(id, Bytes::from(raw), &mut opener.spare))
     }
 
     fn sealer(&self, location: &Location) -> Result<Arc<Sealer>> {
@@ -239,7 +243,8 @@ impl Chunks {
 }
 
 impl RecentBases {
-    fn keep(&mut self, id: ChunkId, raw: Bytes) -> Bytes {
+    /// Keeps a base, as long as there is room. Buffers of those that go, and that nobody holds, are `spare`.
+    fn keep(&mut self, id: ChunkId, raw: Bytes, spare: &mut Vec<Vec<u8>>) -> Bytes {
         if self.found.insert(id, raw.clone()).is_none() {
             self.order.push_back(id);
             self.held_bytes += raw.len();
@@ -247,6 +252,11 @@ impl RecentBases {
         while self.held_bytes > RECENT_BASES_BYTES && self.order.len() > 1 {
             if let Some(old) = self.order.pop_front().and_then(|id| self.found.remove(&id)) {
                 self.held_bytes -= old.len();
+                if spare.len() < SPARE_MAX
+                    && let Ok(old) = old.try_into_mut()
+                {
+                    spare.push(old.into());
+                }
             }
         }
         raw
