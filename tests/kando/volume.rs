@@ -5,6 +5,7 @@ use crate::support::assert_failed;
 use crate::support::home::{CISTERN, Ran, run};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -47,7 +48,7 @@ fn outputs(ran: &Ran) -> BTreeMap<String, String> {
 fn directory(place: &Place) -> String {
     place.home.write("data/db/one", "first");
     let two = place.home.write("data/db/deep/two words", "second");
-    std::fs::set_permissions(&two, PermissionsExt::from_mode(0o640)).unwrap();
+    std::fs::set_permissions(&two, Permissions::from_mode(0o640)).unwrap();
     std::os::unix::fs::symlink("one", place.home.path("data/db/link")).unwrap();
     place.home.path("data").display().to_string()
 }
@@ -112,7 +113,7 @@ fn what_cannot_be_read_or_written_is_never_a_success() {
     assert_failed(&volume(&place, "right horse", "pull", &below), 8);
     // A tar that fails half-way stores nothing.
     let tar = place.home.write("bin/tar", "#!/bin/sh\nhead -c 5000 /dev/zero\nexit 2\n");
-    std::fs::set_permissions(&tar, PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(&tar, Permissions::from_mode(0o755)).unwrap();
     let profile = profile(&place, "right horse");
     let mut command =
         place.command(&["volume", "push", "--profile", &profile, "--path", "half", "--", &data]);
