@@ -110,7 +110,8 @@ macro_rules! targets {
 }
 
 targets!(
-    clear, codec, envelope, gunzip, index, jsonpath, objects, pack, repository, rewrap, sniffer, template
+    clear, codec, envelope, gunzip, index, jsonpath, lint, objects, output, pack, profile, repository,
+    rewrap, sniffer, template, yaml
 );
 
 #[test]

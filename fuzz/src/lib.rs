@@ -13,6 +13,7 @@ mod envelope;
 mod index;
 mod objects;
 mod pack;
+mod recipes;
 mod repository;
 mod streams;
 mod templates;
@@ -41,12 +42,16 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("gunzip", streams::gunzip),
     ("index", index::run),
     ("jsonpath", templates::jsonpath),
+    ("lint", recipes::lint),
     ("objects", objects::run),
+    ("output", recipes::output),
     ("pack", pack::run),
+    ("profile", recipes::profile),
     ("repository", repository::run),
     ("rewrap", streams::rewrap),
     ("sniffer", streams::sniffer),
     ("template", templates::template),
+    ("yaml", recipes::yaml),
 ];
 
 /// Runs the body of a target.

@@ -60,6 +60,7 @@ fn write_the_seeds() {
     golden_repository();
     dumps();
     templates();
+    recipes();
     for number in 0..40 {
         seed("repository", &[&noise(number, 40 + 12 * usize::from(number))]);
         seed("pack", &[&noise(number, 20 + usize::from(number))]);
@@ -169,4 +170,33 @@ fn templates() {
     // Replaced by texts that have more to replace.
     let data = serde_json::json!({ "a": "{ $.b }".repeat(368), "b": "b".repeat(2900) });
     seed("jsonpath", &[b"{ $.a }{ $.b }\0", data.to_string().as_bytes()]);
+}
+
+fn recipes() {
+    let text = |path: &Path| std::fs::read_to_string(path).unwrap();
+    let folder = fixtures().join("kanister");
+    for file in files_below(&folder) {
+        match file.extension().and_then(|extension| extension.to_str()) {
+            Some("yaml") => seed("yaml", &[text(&file).as_bytes()]),
+            _ if file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("profile-")) => {
+                seed("profile", &[text(&file).as_bytes()]);
+            }
+            _ => {}
+        }
+    }
+    let cases: serde_json::Value = serde_json::from_str(&text(&folder.join("yaml-cases.json"))).unwrap();
+    for case in cases.as_array().or(cases["cases"].as_array()).expect("a list of cases").iter().step_by(8) {
+        seed("yaml", &[case["yaml"].as_str().expect("a case has a text").as_bytes()]);
+    }
+    for file in files_below(&fixtures().join("blueprints")).into_iter().step_by(4) {
+        seed("lint", &[text(&file).as_bytes()]);
+    }
+    seed("profile", &[br#"{"id":"k1","logicalSize":5,"physicalSize":0}"#]);
+    seed("profile", &[br#"{"cistern.dev/profile-file": "/run/profile.json"}"#]);
+    let line = cistern_api::wire::output_line("key", "va\"lue\n").unwrap();
+    for log in [format!("said\n{line}more"), format!("x{}{line}", "###Phase-out"), "###".repeat(9)] {
+        for step in [0, 6] {
+            seed("output", &[&[step], log.as_bytes()]);
+        }
+    }
 }
