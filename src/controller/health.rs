@@ -35,11 +35,6 @@ impl Health {
         });
     }
 
-    /// Whether this controller leads, as it knows.
-    pub fn leads(&self) -> bool {
-        self.known(|known| known.leads)
-    }
-
     /// Why the controller is not ready to serve; a sentence for whoever asks.
     ///
     /// # Errors
@@ -78,7 +73,7 @@ mod tests {
         health.led_by("pod-b", false);
         assert_eq!(health.ready(), Ok("stands by; pod-b leads".to_owned()));
         health.led_by("pod-a", true);
-        assert_eq!((health.ready(), health.leads()), (Ok("leads".to_owned()), true));
+        assert_eq!(health.ready(), Ok("leads".to_owned()));
         tokio::time::advance(SILENCE_MAX + Duration::from_secs(1)).await;
         assert_eq!(health.ready(), Err("the API server has not answered for 61 s".to_owned()));
         health.answered();
