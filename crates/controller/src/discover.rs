@@ -150,13 +150,30 @@ async fn list(
     labels: &str,
 ) -> Result<Vec<Candidate>, Refusal> {
     let of = ObjectReference { kind: kind.to_owned(), ..ObjectReference::named(namespace, "") };
-    let of = completed(&of)
-        .ok_or_else(|| Refusal::new(Why::Invalid, format!("{kind:?} is no kind that can be looked for")))?;
-    match ask(|| cluster.list(&of, labels)).await {
-        Ok(found) => Ok(found.iter().map(|object| candidate(kind, object)).collect()),
-        // A kind that the cluster does not serve has no objects.
+    let of = completed(&of).ok_or_else(|| {
+        Refusal::new(Why::Invalid, format!("is of no kind that can be looked for: {kind:?}"))
+    })?;
+    let found = list_served(cluster, &of, labels).await?;
+    Ok(found.iter().map(|object| candidate(kind, object)).collect())
+}
+
+/// Objects with these labels; none of a resource that the cluster does not serve. To who may not see everything
+/// the API server says of such a resource that it is not allowed.
+///
+/// # Errors
+/// The cluster does not show them.
+pub async fn list_served(
+    cluster: &dyn Cluster,
+    of: &ObjectReference,
+    labels: &str,
+) -> Result<Vec<Json>, Refusal> {
+    match ask(|| cluster.list(of, labels)).await {
         Err(refusal) if refusal.why == Why::Absent => Ok(Vec::new()),
-        Err(refusal) => Err(refusal),
+        Err(refusal) if refusal.why == Why::Denied => match cluster.resolve(of).await {
+            Err(unknown) if unknown.why == Why::Invalid => Ok(Vec::new()),
+            _ => Err(refusal),
+        },
+        found => found,
     }
 }
 
@@ -197,11 +214,7 @@ async fn bindings(cluster: &dyn Cluster, namespace: &str) -> Result<Vec<Blueprin
         resource: "blueprintbindings".to_owned(),
         ..ObjectReference::named(namespace, "")
     };
-    let found = match ask(|| cluster.list(&of, "")).await {
-        Ok(found) => found,
-        Err(refusal) if refusal.why == Why::Absent => Vec::new(),
-        Err(refusal) => return Err(refusal),
-    };
+    let found = list_served(cluster, &of, "").await?;
     let mut bindings: Vec<BlueprintBinding> =
         found.into_iter().filter_map(|raw| serde_json::from_value(raw).ok()).collect();
     bindings.retain(|binding| !binding.spec.blueprint.is_empty());

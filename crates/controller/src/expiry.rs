@@ -165,7 +165,7 @@ impl<'s> Expiry<'s> {
             Ok(_) => Ok(Ok(())),
             Err(refusal) if refusal.why == Why::Exists => Ok(Ok(())),
             Err(refusal) if refusal.why == Why::Busy => Err(refusal),
-            Err(refusal) => Ok(Err(refusal.to_string())),
+            Err(refusal) => Ok(Err(format!("the ActionSet {} {refusal}", at.name))),
         }
     }
 
@@ -174,7 +174,7 @@ impl<'s> Expiry<'s> {
         let raw = match ask(|| self.cluster.get(&at)).await {
             Ok(raw) => raw,
             Err(refusal) if refusal.why == Why::Busy => return Err(refusal),
-            Err(refusal) => return Ok(Err(format!("blueprint {blueprint}: {refusal}"))),
+            Err(refusal) => return Ok(Err(format!("blueprint {blueprint} {refusal}"))),
         };
         let found: Result<Blueprint, _> = serde_json::from_value(raw);
         Ok(match found {

@@ -208,7 +208,7 @@ impl<'s> Due<'s> {
             Ok(Ok(actions)) => actions,
             Ok(Err(reason)) => return Ok(Err(reason)),
             Err(refusal) if refusal.why == Why::Busy => return Err(refusal),
-            Err(refusal) => return Ok(Err(refusal.to_string())),
+            Err(refusal) => return Ok(Err(format!("something it looks for {refusal}"))),
         };
         let name = run_name(self.name(), self.uid(), due);
         let set = ActionSet { spec: Some(ActionSetSpec { actions }), ..ActionSet::default() };
@@ -224,7 +224,7 @@ impl<'s> Due<'s> {
                 Ok(if ours { Ok(name) } else { Err(format!("there is another ActionSet {name}")) })
             }
             Err(refusal) if refusal.why == Why::Busy => Err(refusal),
-            Err(refusal) => Ok(Err(refusal.to_string())),
+            Err(refusal) => Ok(Err(format!("the ActionSet {name} {refusal}"))),
         }
     }
 
