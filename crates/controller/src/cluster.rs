@@ -189,7 +189,7 @@ impl Cluster for KubeCluster {
     }
 
     async fn replace(&self, at: &ObjectReference, object: &Json) -> Result<Json, Refusal> {
-        if !object["metadata"]["resourceVersion"].as_str().is_some_and(|version| !version.is_empty()) {
+        if object["metadata"]["resourceVersion"].as_str().is_none_or(str::is_empty) {
             // The API server would take it for built-in resources, and overwrite what it may.
             return Err(Refusal::new(Why::Invalid, "does not say the resourceVersion it was read with"));
         }

@@ -76,3 +76,79 @@ fn place(object: &DynamicObject) -> Option<Place> {
     let place = Place { namespace: object.namespace()?, name: object.name_any() };
     needs_work(&raw).then_some(place)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{Request, Response};
+    use kube::Client;
+    use kube::client::Body;
+    use serde_json::{Value as Json, json};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+    use tokio::time::timeout;
+
+    fn action_set(name: &str, state: &str) -> Json {
+        json!({
+            "apiVersion": "cr.kanister.io/v1alpha1", "kind": "ActionSet",
+            "metadata": { "name": name, "namespace": "home", "resourceVersion": "1", "uid": name },
+            "spec": { "actions": [] }, "status": { "state": state },
+        })
+    }
+
+    /// The answer to the request that comes at this place in the order of all.
+    fn answer(number: usize, uri: &str) -> (u16, String) {
+        let list = |items: Vec<Json>| {
+            let meta = json!({ "resourceVersion": "7" });
+            json!({ "kind": "ActionSetList", "apiVersion": "cr.kanister.io/v1alpha1", "metadata": meta,
+                "items": items })
+            .to_string()
+        };
+        let event = |kind: &str, object: Json| format!("{}\n", json!({ "type": kind, "object": object }));
+        let gone =
+            json!({ "kind": "Status", "status": "Failure", "code": 410, "reason": "Expired", "message": "" });
+        let watching = uri.contains("watch=true");
+        match number {
+            0 => (503, "overloaded".to_owned()),
+            1 if !watching => {
+                (200, list(vec![action_set("old", "complete"), action_set("first", "pending")]))
+            }
+            2 if watching => (200, event("ADDED", action_set("second", "pending")) + &event("ERROR", gone)),
+            3 if !watching => (200, list(vec![action_set("third", "running")])),
+            4 if watching => (200, event("MODIFIED", action_set("fourth", "pending"))),
+            // The stream before has ended: it is taken up where it was.
+            5 if watching => (200, event("DELETED", action_set("fourth", "pending"))),
+            _ if watching => (200, String::new()),
+            _ => panic!("request {number}: {uri}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_needs_work_is_told_whatever_happens_to_the_watch() {
+        let asked = AtomicUsize::new(0);
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let (code, body) = answer(asked.fetch_add(1, Ordering::Relaxed), &request.uri().to_string());
+            let response = Response::builder().status(code).body(Body::from(body.into_bytes()));
+            async move { Ok::<_, std::io::Error>(response.expect("it is well formed")) }
+        });
+        let cluster = KubeCluster::new(Client::new(service, "home"));
+        let (changed, mut news) = mpsc::channel(1);
+        let namespaces = ["home".to_owned()];
+        let heard = AtomicUsize::new(0);
+        let watching = watch(&cluster, &namespaces, changed, || {
+            heard.fetch_add(1, Ordering::Relaxed);
+        });
+        let listening = async move {
+            let mut names = Vec::new();
+            for _ in 0..4 {
+                names.push(news.recv().await.expect("the watch goes on").name);
+            }
+            names
+        };
+        let both = async { tokio::join!(watching, listening).1 };
+        let names =
+            timeout(Duration::from_secs(600), both).await.expect("a watch that nobody hears has ended");
+        assert_eq!(names, ["first", "second", "third", "fourth"]);
+        assert!(heard.load(Ordering::Relaxed) >= 4);
+    }
+}

@@ -98,7 +98,7 @@ fn of_status(status: &Status) -> Failure {
         (409, _) => Why::Conflict,
         (401 | 403, _) => Why::Denied,
         (408 | 410 | 429, _) => Why::Busy,
-        (code, _) if code < 400 || code >= 500 => Why::Busy,
+        (code, _) if !(400..500).contains(&code) => Why::Busy,
         _ => Why::Invalid,
     };
     let message = if status.message.is_empty() { &status.reason } else { &status.message };
