@@ -5,11 +5,9 @@ use super::wait::{self, WaitFlags};
 use crate::failure::Failure;
 use crate::show;
 use cistern_api::State;
+use cistern_controller::wishes::CANCEL;
 use cistern_functions::ports::Patch;
 use serde_json::{Value as Json, json};
-
-/// Annotation that asks the controller to stop an ActionSet.
-const CANCEL: &str = "cistern.dev/cancel";
 
 /// What can be typed.
 #[derive(clap::Args)]

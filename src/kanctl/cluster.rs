@@ -9,6 +9,8 @@ use cistern_functions::reference::{of_kind, words};
 use serde_json::Value as Json;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// Which cluster, and as whom.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -68,12 +70,24 @@ impl Session {
     }
 }
 
+/// So long a cluster that is asked again and again may give no answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a library asks that would be patient for an hour.
+///
+/// # Errors
+/// The refusal, also if no answer came in time.
+pub async fn in_time<T>(asked: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+    let late = || Refusal::new(Why::Busy, format!("got no answer within {} seconds", PATIENCE.as_secs()));
+    timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(late()))
+}
+
 /// A JSON object as a typed one, or a sentence with the field.
 pub fn typed<R: serde::de::DeserializeOwned>(raw: Json) -> Result<R, String> {
     serde_path_to_error::deserialize(raw).map_err(|e| format!("{}: {}", e.path(), e.inner()))
 }
 
-/// What the cluster refused, as a failure: `cannot read actionsets app/x: …`.
+/// What the cluster refused, as a failure: `cannot read actionsets app/x: it is not there`.
 pub fn refused(verb: &str, at: &ObjectReference, refusal: &Refusal) -> Failure {
     let what = match at.name.as_str() {
         "" => format!(
@@ -92,7 +106,7 @@ pub fn refused(verb: &str, at: &ObjectReference, refusal: &Refusal) -> Failure {
         Why::Denied => (Exit::Denied, Some("ask the cluster's administrator for this right")),
         Why::Invalid => (Exit::Usage, None),
     };
-    let failure = Failure::new(exit, format!("cannot {verb} {what}: {refusal}"));
+    let failure = Failure::new(exit, format!("cannot {verb} {what}: it {refusal}"));
     match hint {
         Some(hint) => failure.hint(hint),
         None => failure,
@@ -128,7 +142,7 @@ pub mod tests {
     fn refusals_are_told_with_what_was_tried_and_what_to_do() {
         let at = of_kind("actionset", "kanister", "b");
         let told = |why, at: &ObjectReference| {
-            let failure = refused("read", at, &Refusal::new(why, "it said so"));
+            let failure = refused("read", at, &Refusal::new(why, "said so"));
             (failure.exit, failure.message)
         };
         assert_eq!(

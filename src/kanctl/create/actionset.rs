@@ -8,6 +8,7 @@ use super::{How, pairs, printed, suffix, verify};
 use crate::failure::Failure;
 use crate::show;
 use cistern_api::{ActionSet, ActionSetSpec, ActionSpec, ObjectReference};
+use cistern_controller::discover::Target;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -61,6 +62,11 @@ pub struct Args {
 
 /// Makes the ActionSet, in the cluster or on paper.
 pub async fn run(args: &Args, how: How, globals: &Globals) -> Result<(), Failure> {
+    if args.targets.discover()
+        && (args.blueprint.is_some() || args.from.is_some() || args.from_file.is_some())
+    {
+        return Err(Failure::usage("cannot take --discover together with --blueprint or --from"));
+    }
     if how.dry_run && args.wait.wait {
         return Err(Failure::usage(
             "cannot wait for what is not made: --wait and --dry-run exclude each other",
@@ -99,12 +105,16 @@ async fn ordered(args: &Args, globals: &Globals, session: Option<&Session>) -> R
     };
     let namespace = session.map_or_else(|| globals.namespace(), |session| &session.namespace);
     let mut said = Said::of(args, namespace)?;
+    let mut discovered = Vec::new();
     if let Some(session) = session {
         said.objects.extend(args.targets.selected(&*session.cluster).await?);
+        if args.targets.discover() {
+            discovered = args.targets.discovered(&*session.cluster, namespace).await?;
+        }
     }
     let actions = match &parent {
         Some(parent) => following(parent, &said)?,
-        None => fresh(&said)?,
+        None => fresh(&said, discovered)?,
     };
     if actions.iter().any(|action| action.profile.is_none()) {
         // On standard error: what is printed may be passed on to a cluster.
@@ -162,20 +172,28 @@ impl Said {
     }
 }
 
-/// One action per object, all alike.
-fn fresh(said: &Said) -> Result<Vec<ActionSpec>, Failure> {
+/// One action per object, all alike but for the blueprints of those that were discovered.
+fn fresh(said: &Said, discovered: Vec<Target>) -> Result<Vec<ActionSpec>, Failure> {
     let missing = |flag: &str| {
         Failure::usage(format!("cannot make an ActionSet without {flag}"))
             .hint("say --action, --blueprint and what to run it on, or --from with the ActionSet it follows")
     };
     let name = said.action.clone().ok_or_else(|| missing("--action"))?;
-    let blueprint = said.blueprint.clone().ok_or_else(|| missing("--blueprint"))?;
-    if said.objects.is_empty() {
-        return Err(missing("an object: --statefulset, --deployment, --namespacetargets, --objects, …"));
-    }
+    let targets = if discovered.is_empty() {
+        let blueprint = said.blueprint.clone().ok_or_else(|| missing("--blueprint"))?;
+        if said.objects.is_empty() {
+            return Err(missing("an object: --statefulset, --deployment, --namespacetargets, --objects, …"));
+        }
+        let bound =
+            |object: &ObjectReference| Target { object: object.clone(), blueprint: blueprint.clone() };
+        said.objects.iter().map(bound).collect()
+    } else if said.objects.is_empty() {
+        discovered
+    } else {
+        return Err(Failure::usage("cannot take --discover together with objects by name"));
+    };
     let template = ActionSpec {
         name,
-        blueprint,
         config_maps: said.config_maps.clone(),
         secrets: said.secrets.clone(),
         profile: said.profile.clone(),
@@ -184,7 +202,12 @@ fn fresh(said: &Said) -> Result<Vec<ActionSpec>, Failure> {
         pod_annotations: said.pod_annotations.clone(),
         ..ActionSpec::default()
     };
-    Ok(said.objects.iter().map(|object| ActionSpec { object: object.clone(), ..template.clone() }).collect())
+    let action = |target: Target| ActionSpec {
+        object: target.object,
+        blueprint: target.blueprint,
+        ..template.clone()
+    };
+    Ok(targets.into_iter().map(action).collect())
 }
 
 /// The actions of the parent with what they left, changed by what the flags say.

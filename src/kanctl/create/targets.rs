@@ -1,10 +1,12 @@
 //! What an action is run on: the target flags of `kanctl create actionset`.
 
-use super::super::cluster::refused;
+use super::super::cluster::{in_time, refused};
 use super::pairs::wrong;
 use crate::failure::Failure;
-use cistern_api::ObjectReference;
-use cistern_functions::ports::{Cluster, Why};
+use cistern_api::select::ALL_NAMESPACES;
+use cistern_api::{ObjectReference, ObjectSelector};
+use cistern_controller::discover::{self, Target};
+use cistern_functions::ports::Cluster;
 use cistern_functions::reference::of_kind as known;
 
 /// The target flags.
@@ -29,13 +31,18 @@ pub struct Targets {
     #[arg(long, short = 'O', value_name = "[GROUP/]VERSION/RESOURCE/NAMESPACE/NAME", value_delimiter = ',')]
     objects: Vec<String>,
     /// Objects with these labels, looked up in the cluster
-    #[arg(long, short = 'l', value_name = "SELECTOR")]
+    #[arg(long, short = 'l', value_name = "SELECTOR", group = "looked_up")]
     selector: Option<String>,
-    /// Kind of objects that --selector looks for; `all` is every kind of workload, and volumes
-    #[arg(long, short, value_enum, default_value = "all", requires = "selector")]
+    /// Objects that name their blueprint by an annotation, or for which a BlueprintBinding does; not with
+    /// --blueprint and --from
+    #[arg(long, group = "looked_up")]
+    discover: bool,
+    /// Kind of objects that --selector or --discover looks for; `all` is every kind of workload, and for
+    /// --selector volumes
+    #[arg(long, short, value_enum, default_value = "all", requires = "looked_up")]
     kind: Kind,
-    /// Namespace that --selector looks in [default: all]
-    #[arg(long, value_name = "NAMESPACE", requires = "selector")]
+    /// Namespace that --selector or --discover looks in [default: all]
+    #[arg(long, value_name = "NAMESPACE", requires = "looked_up")]
     selector_namespace: Option<String>,
 }
 
@@ -67,7 +74,37 @@ impl Kind {
 impl Targets {
     /// Whether objects have to be looked up in a cluster.
     pub fn need_cluster(&self) -> bool {
-        self.selector.is_some()
+        self.selector.is_some() || self.discover
+    }
+
+    /// Whether objects say themselves which blueprint is theirs.
+    pub fn discover(&self) -> bool {
+        self.discover
+    }
+
+    /// Objects with a blueprint of their own; bindings are those of the namespace `own`.
+    ///
+    /// # Errors
+    /// The cluster does not show them, or there are none.
+    pub async fn discovered(&self, cluster: &dyn Cluster, own: &str) -> Result<Vec<Target>, Failure> {
+        let wanted = ObjectSelector {
+            kinds: match self.kind {
+                Kind::All => Vec::new(),
+                kind => kind.kinds().iter().map(|kind| (*kind).to_owned()).collect(),
+            },
+            namespaces: vec![self.selector_namespace.clone().unwrap_or_else(|| ALL_NAMESPACES.to_owned())],
+            ..ObjectSelector::default()
+        };
+        let found = in_time(discover::discover(cluster, &wanted, own)).await;
+        let found = found.map_err(|e| refused("look for", &known("statefulset", "", ""), &e))?;
+        if found.is_empty() {
+            let text = format!("no object names its blueprint, and no BlueprintBinding of {own} fits one");
+            return Err(Failure::usage(text).hint(format!(
+                "annotate objects with {}, or make a BlueprintBinding in the namespace {own}",
+                discover::BLUEPRINT
+            )));
+        }
+        Ok(found)
     }
 
     /// Objects with the labels of `--selector`, kind by kind. A kind that the cluster does not serve has none.
@@ -81,11 +118,8 @@ impl Targets {
         for kind in self.kind.kinds() {
             let namespace = if *kind == "namespace" { "" } else { within };
             let of = known(kind, namespace, "");
-            let found = match cluster.list(&of, selector).await {
-                Ok(found) => found,
-                Err(refusal) if refusal.why == Why::Absent => continue,
-                Err(refusal) => return Err(refused("list", &of, &refusal)),
-            };
+            let found = in_time(discover::list_served(cluster, &of, selector)).await;
+            let found = found.map_err(|refusal| refused("list", &of, &refusal))?;
             references.extend(found.iter().map(|object| {
                 let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
                 let namespace = if *kind == "namespace" { text("name") } else { text("namespace") };
@@ -204,6 +238,25 @@ mod tests {
         assert_eq!(find(Kind::Namespace, Some("b")).await, Ok(vec![of_kind("namespace", "a", "a")]));
         let none = find(Kind::Pvc, None).await;
         assert_eq!(none, Err("nothing has the labels \"app=x\"".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn what_names_its_blueprint_is_discovered() {
+        let cluster = cistern_sim::cluster::PaperCluster::new(Vec::new());
+        for (kind, namespace, name) in [("Deployment", "a", "web"), ("StatefulSet", "b", "db")] {
+            cluster.add(serde_json::json!({"kind": kind, "metadata": {"name": name, "namespace": namespace,
+                "annotations": {discover::BLUEPRINT: format!("for-{name}")}}}));
+        }
+        let find = async |kind, within: Option<&str>| {
+            let selector_namespace = within.map(str::to_owned);
+            let targets = Targets { discover: true, kind, selector_namespace, ..Targets::default() };
+            let found = targets.discovered(&cluster, "kanister").await.map_err(|failure| failure.message);
+            found.map(|found| found.into_iter().map(|target| target.blueprint).collect::<Vec<_>>())
+        };
+        assert_eq!(find(Kind::All, None).await, Ok(vec!["for-web".to_owned(), "for-db".to_owned()]));
+        assert_eq!(find(Kind::All, Some("b")).await, Ok(vec!["for-db".to_owned()]));
+        assert_eq!(find(Kind::Deployment, None).await, Ok(vec!["for-web".to_owned()]));
+        assert!(find(Kind::Pvc, None).await.unwrap_err().contains("no object names its blueprint"));
     }
 
     #[test]

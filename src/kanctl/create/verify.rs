@@ -87,7 +87,7 @@ async fn check_object(cluster: &dyn Cluster, what: &str, reference: &ObjectRefer
 async fn found(cluster: &dyn Cluster, what: &str, at: &ObjectReference) -> Result<Json, String> {
     cluster.get(at).await.map_err(|refusal| match refusal.why {
         Why::Absent => format!("{what} not found: {}", words(at)),
-        _ => format!("{what} {} cannot be read: {refusal}", words(at)),
+        _ => format!("{what} {} cannot be read: it {refusal}", words(at)),
     })
 }
 
