@@ -11,9 +11,11 @@
 //!   ([`Cluster`], fenced) does not take anything more, not even from a task that has not noticed yet. What the next
 //!   controller finds is what it finds after a crash.
 //! * A controller that was frozen (`SIGSTOP`, a paused machine) and thaws asks its clock before each request, and
-//!   sends none. Only a request that was frozen between that look and the kernel can still arrive. If it writes an
-//!   ActionSet, it names a `resourceVersion` that the other controller's first write has made old, and is refused;
-//!   if it creates a pod, the pod is there already, or the phase it belongs to is over and the pod is swept away.
+//!   sends none. What is left is a request that was frozen between that look and the kernel, microseconds apart. If
+//!   it writes an ActionSet, it names a `resourceVersion` that the other controller's first write has made old, and
+//!   is refused. If it creates a pod, the API server most often has one of that name. If it has none any more,
+//!   because the phase is over, the pod may begin before it is swept away: Kubernetes has no create that asks
+//!   whether another object is still the same.
 //!
 //! # If it crashes here
 //! The Lease runs out, and another one takes it. [`Election::release`] spares it the wait.
