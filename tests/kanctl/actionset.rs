@@ -227,7 +227,7 @@ fn only_a_complete_parent_is_followed() {
 fn what_cannot_be_done_or_read_is_refused_with_the_flag() {
     let create = ["create", "actionset", "--dry-run"];
     let with = |args: &[&'static str]| [&create[..], args].concat();
-    refused(&with(&[]), "", 2, &["without --action", "--from-file"]);
+    refused(&with(&[]), "", 2, &["without --action", "--from"]);
     refused(&with(&["-a", "x"]), "", 2, &["without --blueprint"]);
     refused(&with(&["-a", "x", "-b", "y"]), "", 2, &["without an object"]);
     refused(
@@ -248,6 +248,9 @@ fn what_cannot_be_done_or_read_is_refused_with_the_flag() {
     );
     refused(&with(&["--from", "parent"]), "", 2, &["found no cluster"]);
     refused(&with(&["-a", "x", "-b", "y", "-l", "app=z"]), "", 2, &["found no cluster"]);
+    refused(&with(&["-a", "x", "-b", "y", "--discover"]), "", 2, &["--discover together with --blueprint"]);
+    refused(&with(&["-a", "x", "--discover"]), "", 2, &["found no cluster"]);
+    refused(&with(&["-a", "x", "--kind", "pvc"]), "", 2, &["--selector"]);
     refused(&with(&["-a", "x", "-b", "y", "-t", "a/b", "--wait"]), "", 2, &["--wait", "--dry-run"]);
     refused(&with(&["-a", "x", "-b", "y", "-t", "a/b", "--timeout", "1m"]), "", 2, &["--wait"]);
 }
