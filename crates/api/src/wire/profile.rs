@@ -176,6 +176,11 @@ pub enum ProfileJsonError {
         /// What the JSON parser says, with line and column.
         problem: String,
     },
+    /// `null`, which is what a template makes of a profile that is not there.
+    #[error(
+        "cannot read the profile: it is null: the action was started without one; name it with --profile of kanctl"
+    )]
+    Missing,
     /// A field has the wrong shape.
     #[error("cannot read the profile: field `{field}` {problem}")]
     Field {
@@ -243,6 +248,7 @@ impl ProfileJson {
 fn parse_object(text: &str) -> Result<Object, ProfileJsonError> {
     match serde_json::from_str(text) {
         Ok(Value::Object(object)) => Ok(object),
+        Ok(Value::Null) => Err(ProfileJsonError::Missing),
         Ok(other) => Err(ProfileJsonError::NotJson {
             problem: format!("expected an object, found {}", kind_of(&other)),
         }),

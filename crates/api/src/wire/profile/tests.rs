@@ -75,6 +75,7 @@ fn a_malformed_profile_names_the_field_and_hides_the_value() {
         ),
         ("[]", "expected an object, found a list"),
         (r#"{"sesame":"#, "not JSON (EOF while parsing"),
+        (" null\n", "started without one"),
     ];
     for (text, expected) in cases {
         let error = ProfileJson::parse(text).unwrap_err().to_string();
