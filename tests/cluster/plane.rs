@@ -1,18 +1,17 @@
 //! etcd and kube-apiserver on the loopback, for one test program; both die with it.
 
 use crate::certificates::{Authority, Identity};
+use crate::server::{PATIENCE, Server};
 use crate::support::home::now;
 use crate::support::{program, skip, variable_of};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, mpsc};
+use std::process::Command;
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// The version that is tested with unless `CISTERN_TEST_KUBERNETES` names another.
 const DEFAULT_VERSION: &str = "1.20.2";
-/// How long a server may take until it answers, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// How often the pair is started when somebody takes a port in between.
 const STARTS_MAX: u32 = 3;
 
@@ -37,12 +36,6 @@ struct Programs {
 
 /// A directory for this process. What all tests share is never dropped: so the next run removes it.
 struct Folder(PathBuf);
-
-/// A server that is killed when its thread or this program dies, however that happens.
-struct Server {
-    pid: rustix::process::Pid,
-    ended: mpsc::Receiver<()>,
-}
 
 impl Plane {
     /// Starts both; `None` where a program is missing, which is said.
@@ -105,7 +98,7 @@ impl Plane {
         command.args(["--listen-client-urls", &self.etcd_url, "--advertise-client-urls", &self.etcd_url]);
         command.args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers]);
         command.args(["--initial-cluster", &format!("default={peers}")]);
-        *self.etcd.lock().unwrap() = Some(Server::start(command, &self.path("etcd.log")));
+        *self.etcd.lock().unwrap() = Some(Server::start(&command, &self.path("etcd.log")));
     }
 
     pub fn start_api(&self) {
@@ -125,7 +118,7 @@ impl Plane {
             ("kubelet-client-key", &path("to-kubelet.key")),
             ("kubelet-preferred-address-types", "InternalIP"),
             ("service-account-issuer", "https://kubernetes.default.svc"),
-            ("service-account-key-file", &path("accounts.key")),
+            ("service-account-key-file", &path("accounts.crt")),
             ("service-account-signing-key-file", &path("accounts.key")),
             ("authorization-mode", "RBAC"),
             // It waits for a controller that makes an account in every namespace; there is none.
@@ -134,7 +127,7 @@ impl Plane {
         ] {
             command.arg(format!("--{flag}={value}"));
         }
-        *self.api.lock().unwrap() = Some(Server::start(command, &self.path("api.log")));
+        *self.api.lock().unwrap() = Some(Server::start(&command, &self.path("api.log")));
     }
 
     /// Kills the API server, as by a lack of memory.
@@ -223,43 +216,6 @@ impl Folder {
         let _ = std::fs::remove_dir_all(&own);
         std::fs::create_dir_all(&own).unwrap();
         Folder(own)
-    }
-}
-
-impl Server {
-    /// A thread of its own starts it and waits for it: the kernel kills it when that thread ends.
-    fn start(mut command: Command, log: &Path) -> Server {
-        let mut watched = Command::new("setpriv");
-        watched.args(["--pdeathsig", "KILL"]).arg(command.get_program()).args(command.get_args());
-        command = watched;
-        let log = std::fs::File::options().create(true).append(true).open(log).unwrap();
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        let (started, pid) = mpsc::channel();
-        let (end, ended) = mpsc::channel();
-        std::thread::spawn(move || {
-            let mut child: Child = command.spawn().expect("setpriv is part of util-linux");
-            started.send(rustix::process::Pid::from_child(&child)).unwrap();
-            let _ = child.wait();
-            let _ = end.send(());
-        });
-        Server { pid: pid.recv().unwrap(), ended }
-    }
-
-    fn runs(&self) -> bool {
-        matches!(self.ended.try_recv(), Err(mpsc::TryRecvError::Empty))
-    }
-
-    fn signal(&self, signal: rustix::process::Signal) {
-        let _ = rustix::process::kill_process(self.pid, signal);
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        if self.runs() {
-            self.signal(rustix::process::Signal::KILL);
-            let _ = self.ended.recv_timeout(PATIENCE);
-        }
     }
 }
 

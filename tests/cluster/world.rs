@@ -12,8 +12,9 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::GroupVersionKind;
 use kube::{Api, Client, Config, ResourceExt as _};
 use serde_json::{Value as Json, json};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
@@ -40,13 +41,52 @@ pub struct World {
 pub const NOWHERE: &str = "nowhere.invalid/";
 /// Images of this name run as an ordinary user and bring our programs.
 pub const OURS: &str = "ours.test/";
+/// The image of our program, as `deploy/Dockerfile` builds it.
+pub const MOVER: &str = "mover.test/";
+/// Images of this name have what the machine has, and run as an ordinary user.
+pub const PLAIN: &str = "plain.test/";
 /// That user.
-const USER: u32 = 10_001;
+pub const USER: u32 = 10_001;
+
+/// The cluster while a test uses it.
+pub struct Visit {
+    world: &'static World,
+    _place: Place,
+}
+
+/// Beside others, or alone.
+#[expect(dead_code, reason = "they are held, not looked at")]
+enum Place {
+    Shared(RwLockReadGuard<'static, ()>),
+    Alone(RwLockWriteGuard<'static, ()>),
+}
+
+static PLACES: RwLock<()> = RwLock::new(());
 
 /// The cluster; `None` where there cannot be one, which is said.
-pub fn world() -> Option<&'static World> {
+pub fn world() -> Option<Visit> {
+    // A test that failed alone has left nothing behind that the others would see.
+    let place = Place::Shared(PLACES.read().unwrap_or_else(PoisonError::into_inner));
+    Some(Visit { world: shared()?, _place: place })
+}
+
+/// The cluster for a test that takes it away from all others for a while.
+pub fn alone() -> Option<Visit> {
+    let place = Place::Alone(PLACES.write().unwrap_or_else(PoisonError::into_inner));
+    Some(Visit { world: shared()?, _place: place })
+}
+
+fn shared() -> Option<&'static World> {
     static WORLD: OnceLock<Option<World>> = OnceLock::new();
     WORLD.get_or_init(World::new).as_ref()
+}
+
+impl Deref for Visit {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        self.world
+    }
 }
 
 impl World {
@@ -116,14 +156,23 @@ fn node(plane: &Plane) -> Setup {
         programs: Some(programs),
         entrypoint: vec!["kando".to_owned()],
         user: Some(USER),
-        absent: None,
+        ..Image::default()
     };
+    let mover = Image {
+        prefix: MOVER.to_owned(),
+        files: vec![("/cistern".to_owned(), PathBuf::from(CISTERN))],
+        entrypoint: vec!["/cistern".to_owned()],
+        user: Some(USER),
+        ..Image::default()
+    };
+    // Any image with a shell that knows nothing of us.
+    let plain = Image { prefix: PLAIN.to_owned(), user: Some(USER), ..Image::default() };
     let absent = Some("failed to pull: dial tcp: lookup nowhere.invalid: no such host".to_owned());
     let nowhere = Image { prefix: NOWHERE.to_owned(), absent, ..Image::default() };
     Setup {
         name: "test-node".to_owned(),
         folder,
-        images: vec![ours, nowhere],
+        images: vec![ours, mover, plain, nowhere],
         certificate: identity.certificate,
         key: identity.key,
         authority: plane.authority().to_owned(),

@@ -38,7 +38,7 @@ use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt as _, watcher as watch};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -153,12 +153,24 @@ impl Inner {
     async fn follow(self: Arc<Inner>) {
         let pods: Api<Pod> = Api::all(self.client.clone());
         let mut events = std::pin::pin!(watch(pods, watcher::Config::default()).default_backoff());
+        let mut listed = HashSet::new();
         while let Some(event) = events.next().await {
             match event {
-                Ok(Event::InitApply(pod) | Event::Apply(pod)) => self.seen(pod),
+                Ok(Event::Init) => listed.clear(),
+                Ok(Event::InitApply(pod)) => {
+                    listed.extend(pod.uid());
+                    self.seen(pod);
+                }
+                // Nobody tells of pods that went while the watch was cut.
+                Ok(Event::InitDone) => {
+                    for (_, life) in self.pods().iter().filter(|(uid, _)| !listed.contains(*uid)) {
+                        let _ = life.send(None);
+                    }
+                }
+                Ok(Event::Apply(pod)) => self.seen(pod),
                 Ok(Event::Delete(pod)) => self.gone(&pod),
                 // The stream goes on by itself, after a pause.
-                Ok(Event::Init | Event::InitDone) | Err(_) => {}
+                Err(_) => {}
             }
         }
     }

@@ -29,17 +29,21 @@ ln -s /proc/self/fd/2 "$root/dev/stderr"
 mkdir -m 1777 "$root/dev/shm"
 mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
 mount -t tmpfs -o mode=755 tmpfs "$root/run"
-while IFS='	' read -r source target mode; do
-  if [ -d "$source" ]; then
-    mkdir -p "$root$target"
+# Links are followed as the container will follow them: /var/run leads to its own /run.
+place() {
+  if [ -d "$1" ]; then
+    chroot "$root" mkdir -p "$2"
   else
-    mkdir -p "$(dirname "$root$target")"
-    : >"$root$target"
+    chroot "$root" mkdir -p "$(dirname "$2")"
+    chroot "$root" touch "$2"
   fi
-  mount --bind "$source" "$root$target"
-  [ "$mode" = rw ] || mount -o remount,bind,ro "$root$target"
+  mount --bind "$1" "$root$(chroot "$root" realpath "$2")"
+  [ "$3" = rw ] || mount -o remount,bind,ro "$root$(chroot "$root" realpath "$2")"
+}
+while IFS='	' read -r source target mode; do
+  place "$source" "$target" "$mode"
 done <"$dir/mounts"
-[ -z "$message" ] || { mkdir -p "$(dirname "$root$message")"; : >"$root$message"; mount --bind "$dir/message" "$root$message"; }
+[ -z "$message" ] || place "$dir/message" "$message" rw
 [ "$read_only" = no ] || mount -o remount,ro "$root"
 read -r pid rest </proc/self/stat
 echo "$pid" >"$dir/pid.new"

@@ -9,6 +9,8 @@ pub struct Image {
     pub prefix: String,
     /// A directory whose programs are found first.
     pub programs: Option<PathBuf>,
+    /// Files it brings: where they are seen, and where they are on the machine.
+    pub files: Vec<(String, PathBuf)>,
     /// What runs in a container that names no command.
     pub entrypoint: Vec<String>,
     /// The user its processes run as, unless the pod says otherwise; `None` is root.

@@ -238,11 +238,8 @@ impl Life<'_> {
         let own = environment::variables(&self.node.client, &self.pod, spec).await;
         variables.extend(own.map_err(|Missing(said)| invalid(said))?);
         let mut mounts = mounts(spec, volumes).map_err(invalid)?;
-        mounts.extend(image.programs.map(|source| Mount {
-            source,
-            target: PROGRAMS.to_owned(),
-            read_only: true,
-        }));
+        let brought = image.files.into_iter().chain(image.programs.map(|p| (PROGRAMS.to_owned(), p)));
+        mounts.extend(brought.map(|(target, source)| Mount { source, target, read_only: true }));
         let words = |list: &Option<Vec<String>>| list.clone().filter(|words| !words.is_empty());
         let mut command = words(&spec.command).unwrap_or(image.entrypoint);
         command.extend(words(&spec.args).into_iter().flatten());

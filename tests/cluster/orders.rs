@@ -1,0 +1,122 @@
+//! ActionSets from the order to its end: outputs, artifacts, and every wrong order fails with a sentence.
+
+use crate::stage::{Stage, once};
+use crate::support::home::now;
+use crate::world::{NOWHERE, OURS};
+use serde_json::{Value as Json, json};
+use std::time::Duration;
+
+/// "Within seconds", of a wrong order; what sometimes passes by itself is waited for a while.
+const SECONDS: Duration = Duration::from_secs(45);
+
+#[test]
+fn outputs_become_artifacts() {
+    let Some(stage) = Stage::new("outputs_become_artifacts") else { return };
+    stage.world.play(async {
+        let artifacts = json!({ "made": { "keyValue": { "path": "{{ .Phases.second.Output.path }}" } } });
+        let phases = [
+            ("first", "kando output word 'open sesame'"),
+            ("second", "kando output path 'a/{{ .Phases.first.Output.word }}/b'"),
+        ];
+        stage.blueprint("trace", &phases, artifacts).await;
+        let controller = stage.controller(&[]);
+        stage.order("one", "trace").await;
+        let status = stage.ended("one").await;
+        assert_eq!(status["state"], "complete", "{status}");
+        let action = &status["actions"][0];
+        assert_eq!(action["artifacts"]["made"]["keyValue"]["path"], "a/open sesame/b");
+        assert_eq!(action["phases"][0]["output"]["word"], "open sesame");
+        assert_eq!(stage.traces(), once(&["one".to_owned()], &["first", "second", "last"]));
+        controller.assert_well();
+        assert_eq!(controller.stop(), Some(0));
+    });
+}
+
+#[test]
+fn a_failed_phase_is_told_with_its_last_words_and_the_deferred_one_runs() {
+    let Some(stage) = Stage::new("failed_phase") else { return };
+    stage.world.play(async {
+        let phases = [("first", "echo the disk is full >&2; exit 3"), ("second", "true")];
+        stage.blueprint("trace", &phases, Json::Null).await;
+        let controller = stage.controller(&[]);
+        stage.order("one", "trace").await;
+        let status = stage.ended("one").await;
+        assert_eq!(status["state"], "failed", "{status}");
+        let message = status["error"]["message"].as_str().unwrap();
+        assert!(message.contains("the disk is full") && message.contains('3'), "{message}");
+        assert_eq!(stage.traces(), once(&["one".to_owned()], &["first", "last"]));
+        controller.assert_well();
+    });
+}
+
+#[test]
+fn wrong_orders_fail_within_seconds_with_a_sentence() {
+    let Some(stage) = Stage::new("wrong_orders") else { return };
+    stage.world.play(async {
+        stage.blueprint("trace", &[("only", "true")], Json::Null).await;
+        stage.blueprint("broken", &[("only", "echo {{ .Options.nobody.knows }}")], Json::Null).await;
+        let mut absent = stage.phase("only", "true");
+        absent["args"]["image"] = format!("{NOWHERE}tools").into();
+        let mut elsewhere = stage.phase("only", "true");
+        elsewhere["args"]["namespace"] = "kube-system".into();
+        for (name, phase, secrets) in
+            [("unpulled", absent, Json::Null), ("denied", elsewhere, Json::Null), ("unkept", stage.phase("only", "true"), json!(["password"]))]
+        {
+            let mut action = json!({ "phases": [phase] });
+            if !secrets.is_null() {
+                action["secretNames"] = secrets;
+            }
+            stage
+                .apply(&json!({
+                    "apiVersion": "cr.kanister.io/v1alpha1", "kind": "Blueprint", "metadata": { "name": name },
+                    "actions": { "backup": action },
+                }).to_string())
+                .await;
+        }
+        let controller = stage.controller(&[]);
+        let secret = json!({ "secrets": { "password": { "name": "not-there", "namespace": stage.namespace } } });
+        let unknown = json!({ "object": {
+            "apiVersion": "v1", "group": "", "resource": "configmaps", "name": "not-there", "namespace": stage.namespace,
+        }});
+        let profile = json!({ "profile": { "name": "not-there", "namespace": stage.namespace } });
+        let action = json!({ "name": "restore" });
+        let none = || json!({});
+        let cases: [(&str, &str, Json, &str); 8] = [
+            ("no-blueprint", "not-there", none(), "not-there"),
+            ("no-action", "trace", action, "restore"),
+            ("no-object", "trace", unknown, "not-there"),
+            ("no-secret", "unkept", secret, "not-there"),
+            ("no-profile", "trace", profile, "not-there"),
+            ("no-template", "broken", none(), "nobody"),
+            ("no-image", "unpulled", none(), "nowhere.invalid"),
+            ("no-right", "denied", none(), "forbidden"),
+        ];
+        let since = now();
+        for (name, blueprint, more, _) in &cases {
+            stage.order_with(name, blueprint, more.clone()).await;
+        }
+        for (name, _, _, word) in &cases {
+            let status = stage.ended(name).await;
+            assert_eq!(status["state"], "failed", "{name}: {status}");
+            let message = status["error"]["message"].as_str().unwrap_or_default();
+            assert!(message.contains(word), "{name}: `{word}` is not in: {message}");
+            println!("{name}: {message}");
+        }
+        assert!(since.elapsed() < SECONDS, "all of them took {:?}", since.elapsed());
+        controller.assert_well();
+        assert!(!stage.traces().contains_key("no-image only"), "it did not run: {OURS}");
+    });
+}
+
+#[test]
+fn a_controller_without_rights_says_so_and_ends() {
+    let Some(stage) = Stage::new("no_rights") else { return };
+    stage.world.play(async {
+        let nobody = stage.nobody().await;
+        for flags in [&[][..], &["--no-leader-election"]] {
+            let (code, said) = stage.controller_as(&nobody, flags).ended();
+            assert_eq!(code, Some(4), "{flags:?}: {said}");
+            assert!(said.contains("forbidden"), "{flags:?}: {said}");
+        }
+    });
+}
