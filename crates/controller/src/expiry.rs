@@ -163,7 +163,11 @@ impl<'s> Expiry<'s> {
         let at = self.at(&format!("{}{SUFFIX}", run.name));
         match ask(|| self.cluster.create(&at, &object)).await {
             Ok(_) => Ok(Ok(())),
-            Err(refusal) if refusal.why == Why::Exists => Ok(Ok(())),
+            Err(refusal) if refusal.why == Why::Exists => {
+                let there = ask(|| self.cluster.get(&at)).await?;
+                let ours = there["metadata"]["labels"][EXPIRES_FOR] == self.uid();
+                Ok(if ours { Ok(()) } else { Err(format!("there is another ActionSet {}", at.name)) })
+            }
             Err(refusal) if refusal.why == Why::Busy => Err(refusal),
             Err(refusal) => Ok(Err(format!("the ActionSet {} {refusal}", at.name))),
         }

@@ -268,8 +268,13 @@ async fn what_cannot_be_deleted_stays_and_that_is_told() {
         }
     }
     let runs = sets(&cluster);
-    look(&cluster, nights[1]).await;
     let expiry = format!("{}-expire", runs[0]);
+    cluster.add(json!({"kind": "ActionSet", "metadata": {"name": expiry, "namespace": HOME}}));
+    look(&cluster, nights[1]).await;
+    let other = format!("there is another ActionSet {expiry}");
+    assert!(message(&cluster).contains(&other), "{}", message(&cluster));
+    cluster.delete_by_hand(&of_kind("actionset", HOME, &expiry));
+    look(&cluster, nights[1]).await;
     let ordered = set(&cluster, &expiry)["spec"]["actions"][0].clone();
     assert_eq!((&ordered["name"], &ordered["blueprint"]), (&json!("delete"), &json!("bp")));
     assert_eq!(ordered["artifacts"]["dump"]["keyValue"]["path"], runs[0].as_str(), "what the run left");
