@@ -7,7 +7,7 @@
 //! 1. Without reading data: which bases nobody refers to, which of them have a likely successor, and whether
 //!    it is worth moving the packs their deltas lie in ([`worth_moving`]).
 //! 2. Each such base is tried: its deltas are made anew, and counted against the base and the old deltas.
-//! 3. What pays goes into new packs, which are indexed. The packs with the old deltas are for the caller to
+//! 3. What pays, and is still worth moving packs for, goes into new packs, which are indexed. The packs with the old deltas are for the caller to
 //!    condemn: while a pack holds the old delta, that keeps its base, whatever else there is.
 //!
 //! # Guarantees
@@ -40,6 +40,10 @@ const WORTH_NUMERATOR: u64 = 9;
 const WORTH_DENOMINATOR: u64 = 10;
 /// Bytes worth moving, with the pack they are in, to free one.
 const MOVED_PER_FREED_MAX: u64 = 8;
+/// Bases tried in vain in one run: each costs reading it, its deltas and their other bases.
+const FAILURES_MAX: u32 = 64;
+/// New records held, in bytes, until it is decided whether they are worth moving packs for.
+const SETTLE_BYTES: u64 = 32 << 20;
 /// Pieces of packs kept while chunks are read, in bytes.
 const CACHE_BYTES: u64 = 64 << 20;
 
@@ -59,8 +63,10 @@ struct Held {
     base: ChunkId,
     whole: Location,
     deltas: Vec<([u8; 16], Location)>,
-    /// What its going is expected to free.
+    /// What its going frees: as expected, then as it turned out.
     gain_bytes: u64,
+    /// The new records of its deltas, once they are made.
+    records: Vec<NewRecord>,
 }
 
 impl Held {
@@ -98,7 +104,7 @@ fn held_bases(view: &View, live: &Live) -> BTreeMap<ChunkId, Held> {
     }
     let held = deltas.into_iter().filter_map(|(base, deltas)| {
         let whole = view.index.find(&base).filter(|l| l.codec != Codec::Delta)?;
-        Some((base, Held { base, whole, deltas, gain_bytes: 0 }))
+        Some((base, Held { base, whole, deltas, gain_bytes: 0, records: vec![] }))
     });
     held.collect()
 }
@@ -179,6 +185,7 @@ impl Repository {
             repacker,
             anew: ShortIds::new(),
             left_bytes: sweeper.options.repack_bytes_max,
+            left_failures: FAILURES_MAX,
             dry_run: sweeper.options.dry_run,
             done: Rebased::default(),
         };
@@ -207,6 +214,8 @@ struct Rebase<'r> {
     anew: ShortIds,
     /// Bytes this run may yet write, its caller's moves included.
     left_bytes: u64,
+    /// Bases that may yet be tried in vain.
+    left_failures: u32,
     dry_run: bool,
     done: Rebased,
 }
@@ -240,10 +249,31 @@ impl Rebase<'_> {
         // As they lie, so that a piece of a pack is read once.
         chosen.sort_by_key(|h| (h.whole.pack, h.whole.offset));
         let ids = self.ids_of(&chosen).await;
-        for held in &chosen {
-            self.try_one(held, &successors, &ids).await?;
+        // From anywhere: where most do not pay, each run tries others.
+        let start = u32::from_le_bytes(self.repo.world().random());
+        let start = start as usize % chosen.len().max(1);
+        chosen.rotate_left(start);
+        let (mut paid, mut paid_bytes) = (Vec::new(), 0);
+        for mut held in chosen {
+            if self.left_failures == 0 {
+                break;
+            }
+            match self.try_one(&held, &successors, &ids).await? {
+                Some(records) => {
+                    let after: u64 = records.iter().map(|r| r.record.len() as u64).sum();
+                    held.gain_bytes = held.bytes() - after;
+                    held.records = records;
+                    paid_bytes += after;
+                    paid.push(held);
+                }
+                None => self.left_failures -= 1,
+            }
+            if paid_bytes >= SETTLE_BYTES {
+                self.settle(std::mem::take(&mut paid)).await?;
+                paid_bytes = 0;
+            }
         }
-        Ok(())
+        self.settle(paid).await
     }
 
     /// The chunks that stay whole whatever becomes of the bases: some snapshot refers to them.
@@ -284,19 +314,13 @@ impl Rebase<'_> {
         rows.filter(|id| wanted.contains(&id.short())).map(|id| (id.short(), id)).collect()
     }
 
-    /// Makes the deltas of one base anew, and keeps them if that pays.
+    /// The deltas of one base made anew, if that pays.
     async fn try_one(
         &mut self,
         held: &Held,
         successors: &Bases,
         ids: &HashMap<[u8; 16], ChunkId>,
-    ) -> Result<()> {
-        let packs: Vec<u32> = held.packs().into_iter().collect();
-        let new_packs = packs.iter().filter(|p| !self.done.packs.contains(&self.view.index.pack(**p).id));
-        let to_move: u64 = new_packs.map(|p| self.used[*p as usize]).sum();
-        if held.bytes() + to_move > self.left_bytes {
-            return Ok(());
-        }
+    ) -> Result<Option<Vec<NewRecord>>> {
         let mut seen = ShortIds::new();
         let (mut records, mut after) = (Vec::new(), 0);
         for (short, location) in &held.deltas {
@@ -305,26 +329,38 @@ impl Rebase<'_> {
             if has_other || !seen.insert(*short) {
                 continue;
             }
-            let Some(id) = ids.get(short) else { return Ok(()) };
-            let Some(new) = self.make_anew(held, *id, location, successors).await? else { return Ok(()) };
+            let Some(id) = ids.get(short) else { return Ok(None) };
+            let Some(new) = self.make_anew(held, *id, location, successors).await? else { return Ok(None) };
             after += new.record.len() as u64;
             if !pays(after, held.bytes()) {
-                return Ok(());
+                return Ok(None);
             }
             records.push(new);
         }
-        self.left_bytes -= after + to_move;
-        self.done.packs.extend(packs.iter().map(|p| self.view.index.pack(*p).id));
-        self.done.bases += 1;
-        self.keep(records).await
+        Ok(Some(records))
     }
 
-    async fn keep(&mut self, records: Vec<NewRecord>) -> Result<()> {
-        self.done.deltas += records.len() as u64;
-        for new in records {
-            self.anew.insert(new.binding.id.short());
-            if !self.dry_run {
-                self.repacker.add(new.binding, new.record, Some(&new.key)).await?;
+    /// Keeps what was made anew, as far as it is worth moving the packs with the old deltas.
+    async fn settle(&mut self, paid: Vec<Held>) -> Result<()> {
+        let goes = |done: &Rebased, pack: u32| done.packs.contains(&self.view.index.pack(pack).id);
+        let to_move = |done: &Rebased, pack: u32| if goes(done, pack) { 0 } else { self.used[pack as usize] };
+        for held in worth_moving(paid, |pack| to_move(&self.done, pack)) {
+            let moved: u64 = held.packs().iter().map(|pack| to_move(&self.done, *pack)).sum();
+            let cost = held.bytes() + moved;
+            if cost > self.left_bytes {
+                continue;
+            }
+            self.left_bytes -= cost;
+            self.done.packs.extend(held.packs().iter().map(|p| self.view.index.pack(*p).id));
+            self.done.bases += 1;
+            for new in held.records {
+                // It may have been a delta of two such bases.
+                if self.anew.insert(new.binding.id.short()) {
+                    self.done.deltas += 1;
+                    if !self.dry_run {
+                        self.repacker.add(new.binding, new.record, Some(&new.key)).await?;
+                    }
+                }
             }
         }
         Ok(())
@@ -371,7 +407,7 @@ mod tests {
 
     fn held(base: u8, gain_bytes: u64, deltas: &[(u32, u32)]) -> Held {
         let deltas = deltas.iter().map(|&(pack, len)| ([pack as u8; 16], at(pack, len))).collect();
-        Held { base: ChunkId([base; 32]), whole: at(99, 1000), deltas, gain_bytes }
+        Held { base: ChunkId([base; 32]), whole: at(99, 1000), deltas, gain_bytes, records: vec![] }
     }
 
     #[test]
