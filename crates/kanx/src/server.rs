@@ -1,4 +1,7 @@
 //! The server: its socket, and what each call of a client does.
+//!
+//! Clients of Go and C send the path of the socket as `:authority`, which hyper's h2 takes for malformed where
+//! there is a slash in it, plain or as `%2F`. They reach this server by an address without one.
 
 use crate::kept::Reading;
 use crate::process::Process;

@@ -150,7 +150,10 @@ async fn follow(
             loop {
                 tokio::select! {
                     ended = &mut streams => break ended?,
-                    signal = signals.next() => drop(client.signal(pid, i64::from(signal)).await?),
+                    signal = signals.next() => {
+                        // It may have ended meanwhile, which its streams will tell.
+                        let _ = client.signal(pid, i64::from(signal)).await;
+                    }
                 }
             }
         }
