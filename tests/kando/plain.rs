@@ -2,10 +2,10 @@
 
 use crate::bare::{request, unfinished_uploads};
 use crate::place::{Place, stores};
-use crate::support::home::{gzip, pg_dump, wait_until};
-use crate::support::{assert_failed, seeded};
+use crate::support::home::{gzip, pg_dump, run, wait_until};
+use crate::support::{assert_failed, given, seeded};
 use std::io::Write as _;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 #[test]
 fn a_stream_comes_back_from_every_cloud() {
@@ -52,6 +52,39 @@ fn what_we_push_a_plain_client_finds_and_the_other_way_round() {
         let key = format!("{}/placed/by/another", place.prefix());
         assert_eq!(request(&place, "PUT", &key, &placed).0, 200);
         assert!(place.pull("placed/by/another") == placed);
+    }
+}
+
+#[test]
+fn the_clients_of_the_stores_makers_read_what_we_push_and_we_what_they_put() {
+    let Some(python) = given("CISTERN_TEST_PYTHON") else { return };
+    // More than one part for them, and for us.
+    let bytes = seeded("interchange", (21 << 20) + 5);
+    for place in stores().filter(|place| place.kind() != "gcs") {
+        let location = &place.profile["Location"];
+        let kind = if place.kind() == "azure" { "azure" } else { "s3" };
+        let [endpoint, bucket] = ["endpoint", "bucket"].map(|field| location[field].as_str().unwrap());
+        let client = |verb: &str, path: &str, stdin: &[u8]| {
+            let mut command = Command::new(&python);
+            place.home.furnish(&mut command);
+            command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/plain_client.py"));
+            command.args([
+                kind,
+                verb,
+                &format!("{endpoint}/{bucket}"),
+                &format!("{}/{path}", place.prefix()),
+            ]);
+            let ran = run(command, stdin);
+            assert_eq!(ran.code, Some(0), "{kind} {verb}: {}", ran.err);
+            ran.out
+        };
+        place.push("/ours/pg: 1.sql", &bytes);
+        assert!(client("get", "ours/pg: 1.sql", b"") == bytes, "{kind} reads other bytes");
+        client("put", "theirs/pg: 1.sql", &bytes);
+        assert!(place.pull("theirs/pg: 1.sql") == bytes, "other bytes come from {kind}");
+        place.ok("delete", &["--path", "theirs"], b"");
+        place.assert_absent("theirs/pg: 1.sql");
+        assert!(client("get", "ours/pg: 1.sql", b"") == bytes);
     }
 }
 
