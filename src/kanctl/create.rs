@@ -1,7 +1,7 @@
 //! `kanctl create`: objects made in a cluster, or printed as YAML.
 
 mod actionset;
-mod pairs;
+pub mod pairs;
 mod profile;
 pub mod suffix;
 mod targets;

@@ -16,7 +16,10 @@ const SARIF_SCHEMA: &str =
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Files with blueprints; - is standard input
-    #[arg(long, short, value_name = "FILE", required = true, num_args = 1..)]
+    #[arg(value_name = "FILE", required_unless_present = "filename")]
+    files: Vec<PathBuf>,
+    /// The same, as kubectl has it
+    #[arg(long, short, value_name = "FILE", num_args = 1..)]
     filename: Vec<PathBuf>,
     /// How to print: lines for people, JSON, or SARIF for code hosts
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "text", conflicts_with = "json")]
@@ -78,7 +81,7 @@ impl Found {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let mut found = Vec::new();
-    for path in &args.filename {
+    for path in args.filename.iter().chain(&args.files) {
         let input = Input::read(path)?;
         found.extend(check(&input.text).into_iter().map(|complaint| Found::new(&input.name, complaint)));
     }

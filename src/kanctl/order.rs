@@ -1,6 +1,7 @@
 //! What `kanctl render` and `kanctl run` are asked to do: flags and files into an ActionSet, its blueprints,
 //! and the world it sees.
 
+use super::create::pairs;
 use super::input::Input;
 use super::parent;
 use super::shelf::{self, Shelf, reference};
@@ -44,14 +45,8 @@ pub struct OrderArgs {
     /// ConfigMaps by the names templates use; without it, those named as the blueprint's configMapNames
     #[arg(long, short, value_name = "REF=NS/NAME", value_delimiter = ',')]
     config_maps: Vec<String>,
-    /// Options of the action
-    #[arg(
-        long = "options",
-        visible_alias = "option",
-        short,
-        value_name = "KEY=VALUE",
-        value_delimiter = ','
-    )]
+    /// Options of the action; commas separate them, but for commas inside double quotes: '"list=a,b"'
+    #[arg(long = "options", visible_alias = "option", short, value_name = "KEY=VALUE")]
     options: Vec<String>,
     /// File with the finished ActionSet whose object, artifacts, secrets and options are inherited
     #[arg(long, value_name = "FILE")]
@@ -266,12 +261,7 @@ fn complete(
     if !args.config_maps.is_empty() {
         action.config_maps = references("--config-maps", &args.config_maps)?;
     }
-    for option in &args.options {
-        let (key, value) = option
-            .split_once('=')
-            .ok_or_else(|| Failure::usage(format!("--options {option}: expected KEY=VALUE")))?;
-        action.options.insert(key.to_owned(), value.to_owned());
-    }
+    action.options.extend(pairs::options(&args.options)?);
     Ok(())
 }
 

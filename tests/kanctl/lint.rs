@@ -26,7 +26,7 @@ fn every_complaint_is_a_line_with_its_place() {
     assert!(out.lines().any(|line| line == want), "{out}");
     let expected = std::fs::read_to_string(&file).unwrap().matches("# complains: ").count();
     assert_eq!(out.lines().count(), expected);
-    assert!(ran.err.contains("7 errors, 3 warnings"), "{}", ran.err);
+    assert!(ran.err.contains("8 errors, 3 warnings"), "{}", ran.err);
 }
 
 #[test]
@@ -43,6 +43,9 @@ fn several_files_and_standard_input() {
     assert_eq!(ran.code, Some(1));
     let out = String::from_utf8(ran.out).unwrap();
     assert_eq!(out, "standard input:4:23: error: there is no function \"Quux\" [function/unknown]\n");
+    let plain = kanctl(&["lint", &blueprint("good/tutorial.yaml"), "-"], text);
+    assert_eq!((plain.code, plain.out), (Some(1), out.into_bytes()), "files need no flag");
+    assert_eq!(kanctl(&["lint"], "").code, Some(2));
     let ran = kanctl(&["lint", "-f", "nowhere.yaml"], "");
     assert_eq!(ran.code, Some(2));
     assert!(ran.err.contains("nowhere.yaml"));

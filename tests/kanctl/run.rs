@@ -2,7 +2,7 @@
 
 use super::laptop::{Laptop, SECRET_KEY, failed, good, scripted};
 use super::support::home::{pg_dump, run, wait_until};
-use super::support::listed_names;
+use super::support::{assert_failed, listed_names};
 use cistern_api::State;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
@@ -220,6 +220,20 @@ fn outputs_that_are_none_fail_the_phase() {
         "{}",
         ran.err
     );
+}
+
+#[test]
+fn options_are_read_as_create_actionset_reads_them() {
+    let laptop = Laptop::new();
+    let script = "printf '%s;' '{{ .Options.one }}' '{{ .Options.list }}' '{{ .Options.two }}' > said";
+    let ran = one(&laptop, script, &["--options", "one=1,\"list=a,b\"", "-o", "two=2"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert_eq!(std::fs::read_to_string(laptop.home.path("said")).unwrap(), "1;a,b;2;");
+    for wrong in ["one", "one=1=2", "list=a,b"] {
+        let ran = one(&laptop, script, &["--options", wrong]);
+        assert_failed(&ran, 2);
+        assert!(ran.err.contains("--options"), "{}", ran.err);
+    }
 }
 
 #[test]
