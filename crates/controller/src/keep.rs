@@ -5,12 +5,15 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use std::collections::BTreeSet;
 
+/// The hour, day, week, month or year that a time is in, as a text of its own.
+type Period = fn(&Zoned) -> String;
+
 /// Positions of the runs that are kept. A retention that names no number at all keeps everything: nobody means
 /// to delete all there is.
 pub(crate) fn kept(runs: &[Timestamp], retention: &Retention, zone: &TimeZone) -> BTreeSet<usize> {
     let mut newest_first: Vec<usize> = (0..runs.len()).collect();
     newest_first.sort_by_key(|position| std::cmp::Reverse(runs[*position]));
-    let classes: [(u32, fn(&Zoned) -> String); 5] = [
+    let classes: [(u32, Period); 5] = [
         (retention.keep_hourly, |time| format!("{} {}", time.strftime("%Y-%m-%d %H"), time.offset())),
         (retention.keep_daily, |time| time.date().to_string()),
         (retention.keep_weekly, |time| time.strftime("%G-%V").to_string()),

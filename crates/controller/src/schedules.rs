@@ -348,7 +348,7 @@ mod tests {
     fn a_run_has_a_name_of_its_own_that_follows_from_schedule_and_time() {
         let due: Timestamp = "2026-01-02T03:00:00Z".parse().unwrap();
         let name = run_name("nightly", "0b5f3c1e-8f5d-4f7a-9c55-2f0a6d9e1b7c", due);
-        assert_eq!(name, "nightly-29454420-e1b7c");
+        assert_eq!(name, "nightly-29455380-e1b7c");
         let next: Timestamp = "2026-01-02T03:01:00Z".parse().unwrap();
         assert_ne!(run_name("nightly", "uid-1", due), run_name("nightly", "uid-1", next));
         assert_ne!(run_name("nightly", "uid-1", due), run_name("nightly", "uid-2", due));
