@@ -7,8 +7,9 @@
 //! 1. Without reading data: which bases nobody refers to, which of them have a likely successor, and whether
 //!    it is worth moving the packs their deltas lie in ([`worth_moving`]).
 //! 2. Each such base is tried: its deltas are made anew, and counted against the base and the old deltas.
-//! 3. What pays, and is still worth moving packs for, goes into new packs, which are indexed. The packs with the old deltas are for the caller to
-//!    condemn: while a pack holds the old delta, that keeps its base, whatever else there is.
+//! 3. What pays, and is still worth moving packs for, goes into new packs, which are indexed. The packs with
+//!    the old deltas are for the caller to condemn: while a pack holds the old delta, that keeps its base,
+//!    whatever else there is.
 //!
 //! # Guarantees
 //! Nothing is taken away here. A chunk that cannot be read stays as it is, and so does its base.

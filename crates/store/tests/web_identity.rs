@@ -1,8 +1,8 @@
 //! A pod's web identity: its token is exchanged for credentials, and again when those have ended.
 //!
-//! The other side is a token service and an S3 in this file, behind TLS as the client demands. Both are strict: the
-//! service takes the newest token only, and refuses a form that AWS would; the S3 checks the whole signature,
-//! and that the credential was given out and is not over.
+//! The other side is a token service and an S3 in this file, behind TLS as the client demands. Both are strict:
+//! the service takes the newest token only, and refuses a form that AWS would; the S3 checks the whole
+//! signature, and that the credential was given out and is not over.
 
 #![expect(clippy::disallowed_methods, reason = "a test that cannot unwrap has failed")]
 
@@ -193,7 +193,8 @@ fn give_credential(state: &mut State, request: &Request) -> (u16, Vec<u8>) {
     let xml = format!(
         "<AssumeRoleWithWebIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
          <AssumeRoleWithWebIdentityResult><Credentials><SessionToken>session{number}</SessionToken>\
-         <SecretAccessKey>{secret}</SecretAccessKey><Expiration>{until}</Expiration><AccessKeyId>{id}</AccessKeyId>\
+         <SecretAccessKey>{secret}</SecretAccessKey><Expiration>{until}</Expiration>\
+         <AccessKeyId>{id}</AccessKeyId>\
          </Credentials></AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>"
     );
     state.issued.insert(id, Issued { secret, until });
