@@ -7,7 +7,7 @@ use crate::show;
 use cistern_api::State;
 use cistern_controller::wishes::CANCEL;
 use cistern_functions::ports::Patch;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 /// What can be typed.
 #[derive(clap::Args)]
@@ -29,7 +29,7 @@ pub async fn run(args: &Args, session: &Session) -> Result<(), Failure> {
     }
     let at = session.action_set_at(name);
     let mut patch = Json::Null;
-    patch["metadata"]["annotations"] = json!({ CANCEL: "true" });
+    patch["metadata"]["annotations"][CANCEL] = "true".into();
     session.cluster.patch(&at, Patch::Merge, &patch).await.map_err(|e| refused("cancel", &at, &e))?;
     show::line(&format!("actionset {name} asked to stop"))?;
     if args.wait.wait {
@@ -41,8 +41,11 @@ pub async fn run(args: &Args, session: &Session) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::disallowed_methods, reason = "a test that unwraps says where it failed")]
+
     use super::*;
     use crate::kanctl::cluster::tests::{paper, place};
+    use serde_json::json;
     use std::time::Duration;
 
     fn args(name: &str, wait: bool) -> Args {

@@ -115,6 +115,8 @@ pub fn refused(verb: &str, at: &ObjectReference, refusal: &Refusal) -> Failure {
 
 #[cfg(test)]
 pub mod tests {
+    #![allow(clippy::disallowed_methods, reason = "a test that unwraps says where it failed")]
+
     use super::*;
     use cistern_sim::cluster::PaperCluster;
     use serde_json::json;

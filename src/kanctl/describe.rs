@@ -225,6 +225,8 @@ fn put(out: &mut String, text: &str) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::disallowed_methods, reason = "a test that unwraps says where it failed")]
+
     use super::*;
     use crate::kanctl::cluster::tests::paper;
     use serde_json::json;

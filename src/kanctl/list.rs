@@ -150,6 +150,8 @@ pub fn age(secs: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::disallowed_methods, reason = "a test that unwraps says where it failed")]
+
     use super::*;
     use serde_json::json;
 

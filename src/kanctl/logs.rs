@@ -189,6 +189,8 @@ fn kept(set: &ActionSet, phase: Option<&str>) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::disallowed_methods, reason = "a test that unwraps says where it failed")]
+
     use super::*;
     use crate::kanctl::cluster::tests::paper;
     use serde_json::json;

@@ -166,6 +166,8 @@ pub fn harmless_lines(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::disallowed_methods, reason = "a test that unwraps says where it failed")]
+
     use super::*;
     use crate::kanctl::cluster::tests::{paper, place};
     use serde_json::{Value as Json, json};

@@ -187,6 +187,8 @@ fn object(text: &str) -> Result<ObjectReference, Failure> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::disallowed_methods, reason = "a test that unwraps says where it failed")]
+
     use super::*;
 
     #[test]

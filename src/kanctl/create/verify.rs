@@ -93,6 +93,8 @@ async fn found(cluster: &dyn Cluster, what: &str, at: &ObjectReference) -> Resul
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::disallowed_methods, reason = "a test that unwraps says where it failed")]
+
     use super::*;
     use cistern_api::ActionSetSpec;
     use cistern_sim::cluster::PaperCluster;
