@@ -181,7 +181,7 @@ async fn a_run_that_is_due_waits_for_the_earlier_one_or_replaces_it() {
         for _ in 0..2 {
             look(&cluster, "2026-01-04T03:00:00Z").await;
         }
-        assert_eq!(sets(&cluster), [first.clone()], "{policy}");
+        assert_eq!(sets(&cluster), std::slice::from_ref(&first), "{policy}");
         assert!(message(&cluster).contains("waits for the earlier one"), "{policy}: {}", message(&cluster));
         let asked = !set(&cluster, &first)["metadata"]["annotations"]["cistern.dev/cancel"].is_null();
         assert_eq!(asked, cancelled, "{policy}");
