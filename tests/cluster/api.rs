@@ -77,7 +77,7 @@ fn a_write_over_a_newer_version_is_refused() {
         let namespace = world.namespace("conflict").await;
         let api = kanister(&world.client, "ActionSet", &namespace);
         let old = api.create(&PostParams::default(), &object(action_set("one"))).await.unwrap();
-        let label = json!({ "metadata": { "labels": { "who": "somebody else" } } });
+        let label = json!({ "metadata": { "labels": { "who": "somebody-else" } } });
         api.patch("one", &PatchParams::default(), &Patch::Merge(&label)).await.unwrap();
         let refused = api.replace("one", &PostParams::default(), &old).await.unwrap_err();
         assert_eq!(code(refused), 409);

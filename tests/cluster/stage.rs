@@ -241,7 +241,7 @@ async fn grant(client: &Client, namespace: &str) {
         if !GRANTING.contains(&value["kind"].as_str().unwrap_or_default()) {
             continue;
         }
-        for subject in value["subjects"].as_array_mut().into_iter().flatten() {
+        for subject in value.get_mut("subjects").and_then(Json::as_array_mut).into_iter().flatten() {
             subject["namespace"] = namespace.into();
         }
         value["metadata"]["namespace"] = namespace.into();

@@ -7,6 +7,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -52,6 +53,8 @@ exec chroot "$root" "$@"
 "#;
 /// Longest termination message, in bytes; Kubernetes' own limit.
 const MESSAGE_BYTES_MAX: u64 = 4096;
+/// Exit status of what was killed: 128 and the signal's number.
+const KILLED: i32 = 137;
 /// How often a starting container is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// How long a container may take to lay out its files, on a busy machine.
@@ -108,6 +111,8 @@ pub(super) struct Container {
     plan: Plan,
     pid: rustix::process::Pid,
     ended: watch::Receiver<Option<Ended>>,
+    /// Whether it was killed: what waits for it here reports that as a failure of its own.
+    killed: AtomicBool,
 }
 
 impl Container {
@@ -121,14 +126,15 @@ impl Container {
         std::thread::spawn(move || report.send_replace(Some(run(command, &message))));
         let ready = tokio::time::timeout(STARTING, plan.ready(ended.clone()));
         let pid = ready.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        Ok(Container { plan, pid, ended })
+        Ok(Container { plan, pid, ended, killed: AtomicBool::new(false) })
     }
 
     /// Waits for its end.
     pub(super) async fn wait(&self) -> Ended {
         let mut ended = self.ended.clone();
         let found = ended.wait_for(Option::is_some).await.map(|end| end.clone());
-        found.ok().flatten().unwrap_or(Ended { code: 137, message: String::new() })
+        let ended = found.ok().flatten().unwrap_or(Ended { code: KILLED, message: String::new() });
+        if self.killed.load(Ordering::Relaxed) { Ended { code: KILLED, ..ended } } else { ended }
     }
 
     /// Whether it has ended.
@@ -139,6 +145,7 @@ impl Container {
     /// Sends its first process a signal; the others get it from that one, or not.
     pub(super) fn signal(&self, signal: rustix::process::Signal) {
         if !self.is_over() {
+            self.killed.fetch_or(signal == rustix::process::Signal::KILL, Ordering::Relaxed);
             let _ = rustix::process::kill_process(self.pid, signal);
         }
     }
