@@ -50,7 +50,7 @@ const LISTS_MAX: usize = 3;
 /// Who wrote a field, in `metadata.managedFields`.
 const FIELD_MANAGER: &str = "cistern";
 
-/// A Kubernetes API, reached with a client. Cheap to clone is what it holds: use it behind an `Arc`.
+/// A Kubernetes API, reached with a client; shared behind an `Arc`.
 pub struct KubeCluster {
     client: Client,
     discovery: Discovery,
