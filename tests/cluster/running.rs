@@ -89,7 +89,13 @@ fn a_command_whose_connection_is_cut_is_no_success_and_hangs_nobody() {
 
 /// One ActionSet whose first phase takes long, under way.
 async fn long(stage: &Stage) {
-    stage.blueprint("long", &[("first", "sleep 300"), ("second", "true")], serde_json::Value::Null).await;
+    stage
+        .blueprint(
+            "long",
+            &[("first", "trap 'exit 143' TERM; sleep 300 & wait"), ("second", "true")],
+            serde_json::Value::Null,
+        )
+        .await;
     stage.order("one", "long").await;
     until("the first phase runs", async || stage.traces().contains_key("one first").then_some(())).await;
 }
