@@ -102,14 +102,14 @@ async fn speak(upgrade: OnUpgrade, mut command: Command) {
         };
         let input = child.stdin.take();
         let (out, err) = (child.stdout.take(), child.stderr.take());
-        let feeding = tokio::spawn(feed(source, input));
-        tokio::join!(copy(out, STDOUT, &messages), copy(err, STDERR, &messages));
-        if let Ok(status) = child.wait().await {
-            let _ = messages.send(framed(ERROR, ended(status).to_string().as_bytes())).await;
-        }
-        drop(messages);
-        // The client closes when it has heard how it ended.
-        let _ = feeding.await;
+        let telling = async move {
+            tokio::join!(copy(out, STDOUT, &messages), copy(err, STDERR, &messages));
+            if let Ok(status) = child.wait().await {
+                let _ = messages.send(framed(ERROR, ended(status).to_string().as_bytes())).await;
+            }
+        };
+        // One future, so that a cut drops both halves of the socket. The client closes when it has heard the end.
+        tokio::join!(feed(source, input), telling);
     };
     tokio::join!(sending, running);
 }
