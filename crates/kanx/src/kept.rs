@@ -124,6 +124,7 @@ fn cut_short(piece: &[u8]) -> usize {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test may unwrap")]
 mod tests {
     use super::*;
 

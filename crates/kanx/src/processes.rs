@@ -98,6 +98,7 @@ impl Processes {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test may unwrap")]
 mod tests {
     use super::*;
     use crate::ProcessState;

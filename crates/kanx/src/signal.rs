@@ -40,6 +40,7 @@ pub(crate) fn words(number: i32) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test may unwrap")]
 mod tests {
     use super::*;
 

@@ -19,6 +19,8 @@
 //! **What is absent on purpose:** networks (all pods share the machine's loopback), limits of memory and CPU,
 //! probes, images. It needs root on Linux with overlayfs, and util-linux.
 
+#![allow(clippy::disallowed_methods, reason = "json! unwraps what cannot fail")]
+
 mod container;
 mod environment;
 mod exec;

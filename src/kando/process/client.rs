@@ -133,16 +133,12 @@ async fn follow(
     signals: Option<&mut Signals>,
 ) -> Result<(), Failure> {
     let (mut out, mut err) = (client.clone(), client.clone());
-    let streams = async {
-        tokio::try_join!(
-            out.follow(pid, Stream::Stdout, show::raw),
-            err.follow(pid, Stream::Stderr, |bytes| {
-                show::pass_on(bytes);
-                Ok::<(), Failure>(())
-            }),
-        )
-        .map(drop)
-    };
+    let print = out.follow(pid, Stream::Stdout, show::raw);
+    let complain = err.follow(pid, Stream::Stderr, |bytes| {
+        show::pass_on(bytes);
+        Ok::<(), Failure>(())
+    });
+    let streams = async { futures::future::try_join(print, complain).await.map(drop) };
     match signals {
         None => streams.await?,
         Some(signals) => {
