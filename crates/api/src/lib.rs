@@ -38,9 +38,7 @@ pub use profile::{
     Profile,
 };
 pub use reference::ObjectReference;
-pub use schedule::{
-    BackupSchedule, BackupScheduleSpec, BackupScheduleStatus, ConcurrencyPolicy, Retention,
-};
+pub use schedule::{BackupSchedule, BackupScheduleSpec, BackupScheduleStatus, ConcurrencyPolicy, Retention};
 pub use select::ObjectSelector;
 pub use sensitive::Sensitive;
 

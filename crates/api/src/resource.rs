@@ -102,7 +102,11 @@ impl<W> schemars::JsonSchema for Constant<W> {
 macro_rules! resource {
     ($root:ident, $kind:ident, $plural:literal) => {
         $crate::resource::resource!(
-            $root, $kind, $plural, $crate::resource::GROUP, $crate::resource::API_VERSION
+            $root,
+            $kind,
+            $plural,
+            $crate::resource::GROUP,
+            $crate::resource::API_VERSION
         );
     };
     ($root:ident, $kind:ident, $plural:literal, $group:expr, $api_version:expr) => {
