@@ -38,6 +38,7 @@ pub struct Listener {
     output_bytes: usize,
     tail: VecDeque<String>,
     wrong: Option<String>,
+    bytes: u64,
 }
 
 impl Listener {
@@ -48,6 +49,7 @@ impl Listener {
 
     /// Takes the next bytes.
     pub fn push(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
         if self.wrong.is_some() {
             return;
         }
@@ -59,7 +61,7 @@ impl Listener {
     pub fn finish(mut self) -> Heard {
         let pieces = std::mem::take(&mut self.parser).finish();
         self.take(pieces);
-        Heard { outputs: self.wrong.map_or(Ok(self.outputs), Err), tail: self.tail.into() }
+        Heard { outputs: self.wrong.map_or(Ok(self.outputs), Err), tail: self.tail.into(), bytes: self.bytes }
     }
 
     fn take(&mut self, pieces: Result<Vec<Piece>, OutputError>) {
@@ -113,6 +115,8 @@ pub struct Heard {
     pub outputs: Result<Object, String>,
     /// The last lines that were no outputs.
     pub tail: Vec<String>,
+    /// How long the stream was.
+    pub bytes: u64,
 }
 
 impl Heard {

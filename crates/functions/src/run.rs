@@ -6,8 +6,8 @@
 //! away when its outcome has been recorded.
 //!
 //! # Guarantees
-//! * No output is lost with a cut or rotated log that a container's termination message repeats, or that a
-//!   second reading still finds.
+//! * No output is lost with a cut or rotated log that a container's termination message repeats, or that
+//!   another reading still finds; what was heard counts when two readings are alike.
 //! * It ends: a log stream that hangs is left behind when the pod has ended.
 //!
 //! # If it crashes here
@@ -37,6 +37,9 @@ const STUCK: [&str; 6] = [
     "RunContainerError",
     "RegistryUnavailable",
 ];
+
+/// A log that has ended is read at most so often until two readings are alike.
+const READINGS_MAX: usize = 5;
 
 /// How a pod ended.
 #[derive(Debug)]
@@ -170,7 +173,8 @@ fn obstacle(pod: &Json) -> Option<(String, String)> {
     reasons.next()
 }
 
-/// Follows the log until the pod has ended; reads it once more where the stream did not outlast the pod.
+/// Follows the log until the pod has ended, then reads it until two readings are alike: a stream that was cut on its
+/// way through the API server can look like one that has come to its end.
 async fn listen(
     cluster: &dyn Cluster,
     setting: &Setting,
@@ -191,17 +195,40 @@ async fn listen(
             _ = &mut follow => (end.await?, false),
         }
     };
-    let first = listener.finish();
-    if whole {
-        return Ok((pod, first));
-    }
-    match read_again(cluster, setting, &inside).await {
-        Ok(second) => Ok((pod, joined(first, second))),
-        Err(reason) => {
-            let outputs = first.outputs.and(Err(format!("its log cannot be read: {reason}")));
-            Ok((pod, Heard { outputs, tail: first.tail }))
+    let followed = listener.finish();
+    let first = if whole {
+        followed
+    } else {
+        match ask(|| read(cluster, setting, &inside)).await {
+            Ok(again) => joined(followed, again),
+            Err(reason) => {
+                let outputs = followed.outputs.and(Err(format!("its log cannot be read: {reason}")));
+                return Ok((pod, Heard { outputs, ..followed }));
+            }
         }
+    };
+    Ok((pod, confirmed(cluster, setting, &inside, first).await))
+}
+
+/// What was heard of a log that seems whole, once another reading says the same. One that is too long to be read again
+/// in time is taken as it is.
+async fn confirmed(cluster: &dyn Cluster, setting: &Setting, inside: &Inside<'_>, first: Heard) -> Heard {
+    let mut heard = first;
+    let mut differed = false;
+    for _ in 0..READINGS_MAX {
+        let Ok(again) = read(cluster, setting, inside).await else { continue };
+        let alike = again.bytes == heard.bytes;
+        heard = joined(heard, again);
+        if alike {
+            return heard;
+        }
+        differed = true;
     }
+    if differed {
+        let said = "its log reads differently every time: is the connection to its node bad?";
+        heard.outputs = heard.outputs.and(Err(said.to_owned()));
+    }
+    heard
 }
 
 async fn until_ended(cluster: &dyn Cluster, setting: &Setting, at: &ObjectReference) -> Result<Json, String> {
@@ -218,15 +245,12 @@ async fn until_ended(cluster: &dyn Cluster, setting: &Setting, at: &ObjectRefere
 }
 
 /// The whole log of a container that has ended.
-async fn read_again(cluster: &dyn Cluster, setting: &Setting, inside: &Inside<'_>) -> Result<Heard, Refusal> {
-    ask(|| async move {
-        let mut listener = Listener::default();
-        let mut sink = |bytes: &[u8]| listener.push(bytes);
-        let read = timeout(setting.limits.drain, cluster.follow_log(inside, &mut sink)).await;
-        read.unwrap_or_else(|_| Err(Refusal::new(Why::Busy, "it did not come to an end in time")))?;
-        Ok(listener.finish())
-    })
-    .await
+async fn read(cluster: &dyn Cluster, setting: &Setting, inside: &Inside<'_>) -> Result<Heard, Refusal> {
+    let mut listener = Listener::default();
+    let mut sink = |bytes: &[u8]| listener.push(bytes);
+    let read = timeout(setting.limits.drain, cluster.follow_log(inside, &mut sink)).await;
+    read.unwrap_or_else(|_| Err(Refusal::new(Why::Busy, "it did not come to an end in time")))?;
+    Ok(listener.finish())
 }
 
 /// The later reading over the earlier one, which may have seen the beginning of a log that was rotated.
@@ -240,7 +264,8 @@ fn joined(first: Heard, second: Heard) -> Heard {
         // A stream that was cut may end in the middle of an output.
         (Err(_), Ok(again)) => Ok(again),
     };
-    Heard { outputs, tail: if second.tail.is_empty() { first.tail } else { second.tail } }
+    let tail = if second.tail.is_empty() { first.tail } else { second.tail };
+    Heard { outputs, tail, bytes: second.bytes }
 }
 
 /// The container's termination message says outputs as its log does, and is neither cut nor rotated.
@@ -259,7 +284,7 @@ fn with_message(pod: &Json, container: &str, heard: Heard) -> Heard {
         (Err(_), Ok(said)) if !said.is_empty() => Ok(said),
         (Err(error), _) | (_, Err(error)) => Err(error),
     };
-    Heard { outputs, tail }
+    Heard { outputs, tail, bytes: heard.bytes }
 }
 
 /// Why a pod that has ended is no success.

@@ -52,6 +52,8 @@ async fn an_output_outlives_a_log_that_is_cut_or_hangs() {
     for plot in [
         Plot { cut_after_bytes: Some(9), ..dump(60) },
         Plot { cut_after_bytes: Some(40), ..dump(60) },
+        // The stream outlasts the pod, and ends as if it were whole.
+        Plot { cut_after_bytes: Some(9), cut_secs_late: Some(8), ..dump(60) },
         Plot { hangs: true, ..dump(60) },
         Plot { prints: String::new(), message: output_line("id", "7").unwrap(), ..dump(60) },
     ] {

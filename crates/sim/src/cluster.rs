@@ -40,6 +40,8 @@ pub struct Plot {
     pub stuck: Option<&'static str>,
     /// The first stream of its output ends after so many bytes, as if that were all.
     pub cut_after_bytes: Option<usize>,
+    /// A pod's log that is cut goes on saying nothing until so many seconds after the pod's end.
+    pub cut_secs_late: Option<u64>,
     /// The first stream of its output never ends.
     pub hangs: bool,
 }
@@ -307,8 +309,10 @@ impl Cluster for PaperCluster {
         if plot.hangs {
             std::future::pending::<()>().await;
         }
-        if plot.cut_after_bytes.is_none() {
-            sleep(left).await;
+        match plot.cut_secs_late {
+            _ if plot.cut_after_bytes.is_none() => sleep(left).await,
+            Some(secs) => sleep(left + Duration::from_secs(secs)).await,
+            None => {}
         }
         self.live().await
     }
