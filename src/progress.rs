@@ -164,6 +164,7 @@ fn progress_line(bytes: u64, secs: f64, known: Option<u64>, expected_bytes: Opti
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test may unwrap")]
 mod tests {
     use super::*;
 

@@ -313,6 +313,7 @@ async fn check(args: CheckArgs) -> Result<(), Failure> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test may unwrap")]
 mod tests {
     use super::*;
 

@@ -137,7 +137,7 @@ fn commands_run_beside_a_container() {
         let (mut stdout, mut stderr) = (running.stdout().unwrap(), running.stderr().unwrap());
         let status = running.take_status().unwrap();
         let (a, b, status) = tokio::join!(stdout.read_to_end(&mut out), stderr.read_to_end(&mut err), status);
-        (a.unwrap(), b.unwrap());
+        a.and(b).unwrap();
         assert_eq!((&out[..2], out.len(), &err[..]), (&b"x\n"[..], 3_000_002, &b"bad\n"[..]));
         let causes = status.unwrap().details.unwrap().causes.unwrap();
         assert_eq!(causes[0].message.as_deref(), Some("37"));

@@ -1,5 +1,7 @@
 //! The two listeners, called over real sockets.
 
+#![expect(clippy::disallowed_methods, reason = "a test may unwrap")]
+
 use super::*;
 use cistern_api::{ObjectReference, Time};
 use cistern_controller::World;

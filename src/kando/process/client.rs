@@ -215,6 +215,7 @@ fn text(process: &Process) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test may unwrap")]
 mod tests {
     use super::*;
 
