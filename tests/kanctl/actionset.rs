@@ -236,7 +236,7 @@ fn what_cannot_be_done_or_read_is_refused_with_the_flag() {
         2,
         &["--statefulset db: expected namespace/name"],
     );
-    refused(&with(&["-a", "x", "-b", "y", "-t", "a/b", "-o", "a=b=c"]), "", 2, &["--options a=b=c"]);
+    refused(&with(&["-a", "x", "-b", "y", "-t", "a/b", "-o", "=c"]), "", 2, &["--options =c"]);
     refused(&with(&["-a", "x", "-b", "y", "-t", "a/b", "--labels", "a=b c"]), "", 2, &["--labels b c", "63"]);
     refused(&with(&["-a", "x", "-b", "y", "-t", "a/b", "-s", "aws"]), "", 2, &["--secrets aws: expected"]);
     refused(&with(&["--blueprnt", "y"]), "", 2, &["--blueprint"]);

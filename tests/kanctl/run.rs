@@ -229,7 +229,7 @@ fn options_are_read_as_create_actionset_reads_them() {
     let ran = one(&laptop, script, &["--options", "one=1,\"list=a,b\"", "-o", "two=2"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     assert_eq!(std::fs::read_to_string(laptop.home.path("said")).unwrap(), "1;a,b;2;");
-    for wrong in ["one", "one=1=2", "list=a,b"] {
+    for wrong in ["one", "=1", "list=a,b"] {
         let ran = one(&laptop, script, &["--options", wrong]);
         assert_failed(&ran, 2);
         assert!(ran.err.contains("--options"), "{}", ran.err);
