@@ -164,8 +164,9 @@ fn progress_line(bytes: u64, secs: f64, known: Option<u64>, expected_bytes: Opti
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "a test may unwrap")]
 mod tests {
+    #![expect(clippy::disallowed_methods, reason = "a test may unwrap")]
+
     use super::*;
 
     #[test]

@@ -313,8 +313,9 @@ async fn check(args: CheckArgs) -> Result<(), Failure> {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "a test may unwrap")]
 mod tests {
+    #![expect(clippy::disallowed_methods, reason = "a test may unwrap")]
+
     use super::*;
 
     #[test]

@@ -41,11 +41,11 @@ fn nights_in(variable: &str) {
     assert!(home.pull(&format!("db@{}", ids[0])) == first);
     assert!(home.pull("db") == second);
     home.ok(&["forget", "db", "--keep-last", "1"], b"");
-    prune_now(&home);
-    let pruned = prune_now(&home);
-    let bytes = |field: &str| pruned[field].as_u64().unwrap();
-    assert!(bytes("unused_bytes") < bytes("pack_bytes") / 8, "{pruned}");
-    assert_eq!(bytes("condemned_packs"), 0, "the first left nothing to do: {pruned}");
+    let bytes = |pruned: &Json, field: &str| pruned[field].as_u64().unwrap();
+    // A base that went because its deltas were made anew leaves its pack to the next prune.
+    let mut runs = (0..4).map(|_| prune_now(&home));
+    let pruned = runs.find(|pruned| bytes(pruned, "condemned_packs") == 0).expect("prune comes to rest");
+    assert!(bytes(&pruned, "unused_bytes") < bytes(&pruned, "pack_bytes") / 8, "{pruned}");
     assert_eq!(listed_names(&home), ["db"]);
     assert!(home.pull("db") == second);
     assert_sound(&home);

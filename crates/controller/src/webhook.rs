@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn a_warning_lets_it_in() {
         let leaky = blueprint(json!([{ "func": "KubeTask", "name": "dump", "args": { "image": "i",
-            "command": ["sh", "-c", "mysqldump --password={{ index .Phases.dump.Secrets.db.Data \"p\" }}"] },
+            "command": ["sh", "-c", "mysqldump --password={{ index .Phases.dump.Secrets.db.Data \"p\" | toString }}"] },
             "objects": { "db": { "kind": "Secret", "name": "db" } } }]));
         let told = asked("CREATE", leaky, Json::Null);
         assert_eq!(told["response"]["allowed"], true, "{told}");

@@ -124,8 +124,9 @@ fn cut_short(piece: &[u8]) -> usize {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "a test may unwrap")]
 mod tests {
+    #![expect(clippy::disallowed_methods, reason = "a test may unwrap")]
+
     use super::*;
 
     async fn all(reading: &mut Reading) -> Vec<Bytes> {

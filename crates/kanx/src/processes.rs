@@ -98,8 +98,9 @@ impl Processes {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "a test may unwrap")]
 mod tests {
+    #![expect(clippy::disallowed_methods, reason = "a test may unwrap")]
+
     use super::*;
     use crate::ProcessState;
 

@@ -20,6 +20,8 @@ use tonic::{Request, Response, Status};
 /// How long a process may take to end once the server is told to stop, in seconds; the same again once it is
 /// killed, and the same again for clients to read the rest.
 const GRACE: Duration = Duration::from_secs(10);
+/// For so long clients are still answered when all processes have been stopped.
+const LAST_CALLS: Duration = Duration::from_millis(300);
 /// Wait after a connection that could not be accepted: there may be no room for another file.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -66,6 +68,8 @@ pub async fn serve(
     let stopping = async {
         stop.await;
         processes.stop(GRACE).await;
+        // Who follows a process may still ask for its other stream, and how it ended.
+        tokio::time::sleep(LAST_CALLS).await;
         stopped.notify_one();
     };
     let service = ProcessServiceServer::new(Service(processes.clone()));

@@ -40,8 +40,9 @@ pub(crate) fn words(number: i32) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "a test may unwrap")]
 mod tests {
+    #![expect(clippy::disallowed_methods, reason = "a test may unwrap")]
+
     use super::*;
 
     #[test]

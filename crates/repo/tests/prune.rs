@@ -99,15 +99,16 @@ async fn a_base_kept_by_one_small_delta_goes_when_a_later_chunk_serves_as_well()
 
 #[tokio::test]
 async fn without_a_successor_a_base_goes_for_large_deltas_and_stays_for_small_ones() {
-    for (every, released) in [(400, true), (9000, false)] {
+    // Small ones: a byte in most chunks. The last chunk may be short, and is left as it is.
+    for (every, released) in [(400, true), (40_000, false)] {
         let mem = Arc::new(cistern_store::MemStore::new());
         let repo = repository(mem.clone(), 0).await;
         let first = rows(1, 40_000);
         let mut second = first.clone();
-        (1000..second.len()).step_by(every).for_each(|at| second[at] ^= 1);
+        (1000..second.len() * 7 / 8).step_by(every).for_each(|at| second[at] ^= 1);
         let old = push(&repo, "db", &first).await.id;
         let kept = push(&repo, "db", &second).await;
-        assert!(kept.snapshot.stored.delta_bytes * 2 > kept.snapshot.raw_bytes, "{:?}", kept.snapshot.stored);
+        assert!(kept.snapshot.stored.delta_bytes * 4 > kept.snapshot.raw_bytes, "{:?}", kept.snapshot.stored);
         repo.forget(&[old], "test").await.unwrap();
         let (bases, deltas) = prune_to_the_end(&repo, &now()).await;
         assert_eq!(bases > 0 && deltas > 0, released, "{bases} bases, {deltas} deltas, every {every}");

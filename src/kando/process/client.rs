@@ -215,8 +215,9 @@ fn text(process: &Process) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "a test may unwrap")]
 mod tests {
+    #![expect(clippy::disallowed_methods, reason = "a test may unwrap")]
+
     use super::*;
 
     #[test]
