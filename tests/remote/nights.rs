@@ -41,7 +41,7 @@ fn nights_in(variable: &str) {
     assert!(home.pull(&format!("db@{}", ids[0])) == first);
     assert!(home.pull("db") == second);
     home.ok(&["forget", "db", "--keep-last", "1"], b"");
-    let bytes = |pruned: &Json, field: &str| pruned[field].as_u64().unwrap();
+    let bytes = |pruned: &serde_json::Value, field: &str| pruned[field].as_u64().unwrap();
     // A base that went because its deltas were made anew leaves its pack to the next prune.
     let mut runs = (0..4).map(|_| prune_now(&home));
     let pruned = runs.find(|pruned| bytes(pruned, "condemned_packs") == 0).expect("prune comes to rest");
