@@ -142,13 +142,15 @@ impl World {
     }
 }
 
-/// The machine as a node. Programs of [`OURS`] are links, so that none is copied.
+/// The machine as a node. The program is copied: where it was built may be a folder that ordinary users cannot enter.
 fn node(plane: &Plane) -> Setup {
     let folder = plane.folder("node");
     let programs = folder.join("programs");
     std::fs::create_dir_all(&programs).unwrap();
-    for name in ["cistern", "kando", "kanctl"] {
-        std::os::unix::fs::symlink(CISTERN, programs.join(name)).unwrap();
+    let program = programs.join("cistern");
+    std::fs::copy(CISTERN, &program).unwrap();
+    for name in ["kando", "kanctl"] {
+        std::os::unix::fs::symlink("cistern", programs.join(name)).unwrap();
     }
     let identity = plane.sign("test-node", Some("system:nodes"));
     let ours = Image {
@@ -160,7 +162,7 @@ fn node(plane: &Plane) -> Setup {
     };
     let mover = Image {
         prefix: MOVER.to_owned(),
-        files: vec![("/cistern".to_owned(), PathBuf::from(CISTERN))],
+        files: vec![("/cistern".to_owned(), program)],
         entrypoint: vec!["/cistern".to_owned()],
         user: Some(USER),
         ..Image::default()
