@@ -20,7 +20,13 @@ use std::time::Duration;
 
 /// Carry out the ActionSets of a Kubernetes cluster
 #[derive(Parser)]
-#[command(name = "cistern controller", version, max_term_width = 110, after_help = AFTER_HELP)]
+#[command(
+    name = "cistern controller",
+    bin_name = "cistern controller",
+    version,
+    max_term_width = 110,
+    after_help = AFTER_HELP
+)]
 struct Args {
     /// Its own namespace: that of its lease, and of pods for which a blueprint names none
     /// [default: that of the pod it runs in, or of the kubeconfig's context]
