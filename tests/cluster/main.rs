@@ -3,18 +3,32 @@
 #![allow(dead_code, reason = "each story uses a part of what it stands on")]
 
 mod api;
+mod bucket;
 mod certificates;
+mod commands;
 mod deaths;
 mod drain;
+#[path = "../deploy/helm.rs"]
+mod helm;
+mod images;
 mod kanctl;
+mod objects;
 mod orders;
 mod plane;
 mod pods;
 mod postgres;
+mod recipe;
 mod running;
+mod scale;
 mod server;
+mod snapshots;
 mod stage;
+mod storage;
 #[path = "../support/mod.rs"]
 mod support;
+mod tutorials;
+mod volumes;
+mod waiting;
 mod webhook;
+mod workloads;
 mod world;

@@ -1,5 +1,6 @@
 //! ActionSets from the order to its end: outputs, artifacts, and every wrong order fails with a sentence.
 
+use crate::recipe::only;
 use crate::stage::{Stage, once};
 use crate::support::home::now;
 use crate::world::{NOWHERE, OURS, until};
@@ -8,6 +9,9 @@ use std::time::Duration;
 
 /// "Within seconds", of a wrong order; what sometimes passes by itself is waited for a while.
 const SECONDS: Duration = Duration::from_secs(45);
+
+/// Hundredths of a second of CPU that a controller without work may take in three seconds.
+const IDLE_TICKS_MAX: u64 = 30;
 
 #[test]
 fn outputs_become_artifacts() {
@@ -105,6 +109,70 @@ fn wrong_orders_fail_within_seconds_with_a_sentence() {
         assert!(since.elapsed() < SECONDS, "all of them took {:?}", since.elapsed());
         controller.assert_well();
         assert!(!stage.traces().contains_key("no-image only"), "it did not run: {OURS}");
+    });
+}
+
+/// A phase that puts out more than an ActionSet can hold.
+const TOO_LARGE: &str = "i=0; while [ $i -lt 20 ]; do kando output k$i \"$(head -c 60000 /dev/zero | tr '\\0' x)\"; i=$((i+1)); done";
+
+#[test]
+fn wrong_blueprints_fail_within_seconds_with_a_sentence_and_cost_nothing_afterwards() {
+    let Some(stage) = Stage::new("wrong_blueprints") else { return };
+    stage.world.play(async {
+        let task = |more: Json| {
+            let mut args = stage.phase("only", "true")["args"].clone();
+            args.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            only("KubeTask", args)
+        };
+        let exec = |namespace: &str, pod: &str| {
+            only("KubeExec", json!({ "namespace": namespace, "pod": pod, "command": ["true"] }))
+        };
+        let mut unread = task(json!({}));
+        unread["phases"][0]["args"]["command"] = json!(["sh", "-c", "echo {{ .Options.id "]);
+        let mut artifact = task(json!({}));
+        artifact["outputArtifacts"] =
+            json!({ "made": { "keyValue": { "path": "{{ .Phases.nobody.Output.x }}" } } });
+        let cases = [
+            ("misspelt", only("KubeTsk", json!({})), "KubeTask"),
+            ("removed", only("CreateVolumeSnapshot", json!({})), "use CreateCSISnapshot"),
+            ("lacking", only("KubeTask", json!({ "image": "x" })), "command"),
+            ("superfluous", task(json!({ "imagePolicy": "Always" })), "imagePolicy"),
+            ("shape", task(json!({ "command": { "a": 1 } })), "command"),
+            ("unread", unread, "unclosed action"),
+            ("artifact", artifact, "nobody"),
+            (
+                "large",
+                json!({ "phases": [stage.phase("only", TOO_LARGE)] }),
+                "store what is large in the location",
+            ),
+            ("no-pod", exec(&stage.namespace, "nobody"), "nobody"),
+            ("no-exec", exec("kube-system", "nobody"), "needs a Role that allows it"),
+            ("absent-program", task(json!({ "command": ["no-such-program"] })), "no-such-program"),
+        ];
+        for (name, action, _) in &cases {
+            stage.recipe(name, json!({ "backup": action })).await;
+        }
+        let controller = stage.controller(&[]);
+        let since = now();
+        for (name, ..) in &cases {
+            stage.order(name, name).await;
+        }
+        for (name, _, word) in &cases {
+            let status = stage.ended(name).await;
+            assert_eq!(status["state"], "failed", "{name}: {status}");
+            let message = status["error"]["message"].as_str().unwrap_or_default();
+            assert!(message.contains(word), "{name}: `{word}` is not in: {message}");
+            println!("{name}: {message}");
+        }
+        assert!(since.elapsed() < SECONDS, "all of them took {:?}", since.elapsed());
+        let before = controller.cpu_ticks();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let used = controller.cpu_ticks() - before;
+        assert!(
+            used <= IDLE_TICKS_MAX,
+            "it has nothing to do, and took {used} hundredths of a second of CPU for it"
+        );
+        controller.assert_well();
     });
 }
 

@@ -52,6 +52,14 @@ impl Server {
         self.ended.recv_timeout(PATIENCE).expect("it ends, and is waited for once")
     }
 
+    /// CPU time it has taken so far, in the kernel's ticks of a hundredth of a second.
+    pub fn cpu_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid.as_raw_nonzero())).unwrap();
+        // The name before may hold anything, blanks and brackets too.
+        let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
+        fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+    }
+
     /// Most memory it has had so far, in bytes.
     pub fn memory_bytes_max(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid.as_raw_nonzero())).unwrap();

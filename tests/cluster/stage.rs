@@ -220,6 +220,11 @@ impl Replica {
         self.server.memory_bytes_max()
     }
 
+    /// CPU time it has taken so far, in hundredths of a second.
+    pub fn cpu_ticks(&self) -> u64 {
+        self.server.cpu_ticks()
+    }
+
     /// It runs still, and has never panicked.
     pub fn assert_well(&self) {
         let said = self.said();

@@ -171,10 +171,11 @@ fn node(plane: &Plane) -> Setup {
     let plain = Image { prefix: PLAIN.to_owned(), user: Some(USER), ..Image::default() };
     let absent = Some("failed to pull: dial tcp: lookup nowhere.invalid: no such host".to_owned());
     let nowhere = Image { prefix: NOWHERE.to_owned(), absent, ..Image::default() };
+    let images = [vec![ours, mover, plain, nowhere], crate::images::published(plane)].concat();
     Setup {
         name: "test-node".to_owned(),
         folder,
-        images: vec![ours, mover, plain, nowhere],
+        images,
         certificate: identity.certificate,
         key: identity.key,
         authority: plane.authority().to_owned(),
@@ -211,10 +212,20 @@ pub fn definitions() -> Vec<CustomResourceDefinition> {
     documents.map(|document| document.decode().unwrap()).collect()
 }
 
-/// Server-side apply of every definition, and the wait until they are served.
+/// Server-side apply of every definition of ours, and the wait until they are served.
 pub async fn apply_definitions(client: &Client) {
+    serve(client, definitions()).await;
+}
+
+/// The same for somebody else's definitions, from their YAML.
+pub async fn establish(client: &Client, text: &str) {
+    let documents = yaml::parse(text).unwrap();
+    serve(client, documents.iter().map(|document| document.decode().unwrap()).collect()).await;
+}
+
+async fn serve(client: &Client, definitions: Vec<CustomResourceDefinition>) {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
-    for definition in definitions() {
+    for definition in definitions {
         let name = definition.name_any();
         let params = PatchParams::apply("cistern-tests").force();
         api.patch(&name, &params, &Patch::Apply(&definition)).await.unwrap();

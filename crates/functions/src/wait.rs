@@ -1,7 +1,7 @@
 //! Functions that wait for the world to be in some state: Wait, WaitV2.
 
 use crate::patience::Looks;
-use crate::ports::Cluster;
+use crate::ports::{Cluster, Why};
 use crate::reference::{completed, words};
 use crate::setting::Setting;
 use cistern_action::machine::Call;
@@ -126,6 +126,10 @@ async fn holds(
     };
     let object = match cluster.get(&at).await {
         Ok(object) => object,
+        // No later look is allowed, either; what is not there may still come.
+        Err(refusal) if matches!(refusal.why, Why::Denied | Why::Invalid) => {
+            return Err(format!("{} {refusal}", words(&at)));
+        }
         Err(refusal) => return Ok(Err(format!("{} {refusal}", words(&at)))),
     };
     let said = match evaluate(&condition.condition, &object, now, dialect)? {

@@ -11,6 +11,11 @@ pub struct Image {
     pub programs: Option<PathBuf>,
     /// Files it brings: where they are seen, and where they are on the machine.
     pub files: Vec<(String, PathBuf)>,
+    /// Directories that its containers share with the machine and may write to: where they are seen, and where they
+    /// are. So a program of the image can stand in for a client of some server.
+    pub shared: Vec<(String, PathBuf)>,
+    /// Where its commands begin; the root if it does not say.
+    pub directory: Option<String>,
     /// What runs in a container that names no command.
     pub entrypoint: Vec<String>,
     /// The user its processes run as, unless the pod says otherwise; `None` is root.

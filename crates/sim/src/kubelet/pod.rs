@@ -240,6 +240,8 @@ impl Life<'_> {
         let mut mounts = mounts(spec, volumes).map_err(invalid)?;
         let brought = image.files.into_iter().chain(image.programs.map(|p| (PROGRAMS.to_owned(), p)));
         mounts.extend(brought.map(|(target, source)| Mount { source, target, read_only: true }));
+        let shared = image.shared.into_iter();
+        mounts.extend(shared.map(|(target, source)| Mount { source, target, read_only: false }));
         let words = |list: &Option<Vec<String>>| list.clone().filter(|words| !words.is_empty());
         let mut command = words(&spec.command).unwrap_or(image.entrypoint);
         command.extend(words(&spec.args).into_iter().flatten());
@@ -253,7 +255,7 @@ impl Life<'_> {
             command,
             variables,
             mounts,
-            directory: spec.working_dir.clone().unwrap_or_else(|| "/".to_owned()),
+            directory: spec.working_dir.clone().or(image.directory).unwrap_or_else(|| "/".to_owned()),
             user,
             groups,
             confined,

@@ -170,14 +170,18 @@ async fn account_token(client: &Client, pod: &Pod) -> Result<String, Missing> {
     Ok(answer.status.map(|s| s.token).unwrap_or_default())
 }
 
-/// A claim is a directory of the node, which outlives pods; it is bound when a pod wants it.
+/// A claim is a directory of the node, which outlives pods; it is bound when a pod wants it. One with a source is filled
+/// by whoever plays the storage, and waited for.
 async fn bound(node: &Inner, namespace: &str, claim: &str) -> Result<PathBuf, Missing> {
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(node.client.clone(), namespace);
     let absent = |_| Missing(format!("persistentvolumeclaim \"{claim}\" not found"));
-    claims.get(claim).await.map_err(absent)?;
+    let found = claims.get(claim).await.map_err(absent)?;
+    let directory = node.setup.folder.join("claims").join(namespace).join(claim);
+    if found.spec.is_some_and(|spec| spec.data_source.is_some()) && !directory.exists() {
+        return Err(Missing(format!("persistentvolumeclaim \"{claim}\" waits for a volume from its source")));
+    }
     let status = json!({ "status": { "phase": "Bound" } });
     claims.patch_status(claim, &PatchParams::default(), &Patch::Merge(&status)).await.map_err(absent)?;
-    let directory = node.setup.folder.join("claims").join(namespace).join(claim);
     if !directory.exists() {
         make(&directory)?;
     }
