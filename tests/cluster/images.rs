@@ -15,9 +15,13 @@ const STAND_INS: [(&str, &str); 4] = [
     ("kafka-consumer-groups", include_str!("stand_ins/kafka-consumer-groups")),
 ];
 
-/// Images by name, and the directory each shares with its server.
-const SERVERS: [(&str, &str); 3] =
-    [("mongodb", "/mongo"), ("kafka-connector", "/kafka"), ("busybox", "/store")];
+/// Images by name, and where each sees the directory that is its server.
+const SERVERS: [(&str, &str); 4] = [
+    ("busybox", "/store"),
+    ("cistern-tools-mongodb", "/mongo"),
+    ("kafka-connector", "/kafka"),
+    ("mongodb", "/mongo"),
+];
 
 /// All of them.
 pub fn published(plane: &Plane) -> Vec<Image> {
@@ -32,7 +36,7 @@ pub fn published(plane: &Plane) -> Vec<Image> {
         .map(|(name, directory)| Image {
             prefix: (*name).to_owned(),
             programs: Some(programs.clone()),
-            shared: vec![((*directory).to_owned(), server(plane, directory))],
+            shared: vec![((*directory).to_owned(), server(plane, name))],
             directory: Some((*directory).to_owned()),
             user: Some(USER),
             ..Image::default()
@@ -42,9 +46,9 @@ pub fn published(plane: &Plane) -> Vec<Image> {
     images
 }
 
-/// A directory that images share with the machine, by where they see it.
-pub fn server(plane: &Plane, directory: &str) -> PathBuf {
-    let folder = plane.folder(&format!("server{}", directory.replace('/', "-")));
+/// The directory that is the server of an image.
+pub fn server(plane: &Plane, image: &str) -> PathBuf {
+    let folder = plane.folder(&format!("server-{image}"));
     open(&folder);
     folder
 }

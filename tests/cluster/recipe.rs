@@ -139,3 +139,28 @@ impl Stage {
         run(command, b"")
     }
 }
+
+/// Functions that ask AWS and no API server; `crates/functions` has their stories.
+const ELSEWHERE: [&str; 4] =
+    ["CreateRDSSnapshot", "DeleteRDSSnapshot", "ExportRDSSnapshotToLocation", "RestoreRDSSnapshot"];
+
+/// Text of all files below a folder.
+fn texts(folder: &Path) -> String {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let text = |path: PathBuf| {
+        if path.is_dir() { texts(&path) } else { std::fs::read_to_string(path).unwrap_or_default() }
+    };
+    entries.map(text).collect()
+}
+
+#[test]
+fn every_function_has_a_story() {
+    let mut stories = texts(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster"));
+    stories.retain(|c| !c.is_whitespace());
+    for function in cistern_action::catalog::FUNCTIONS.iter().filter(|f| !ELSEWHERE.contains(&f.name)) {
+        // As a call has it; what merely mentions a function does not count.
+        let called = ["only(", "phase(", "call(", "back(", "\"func\":"]
+            .map(|maker| format!("{maker}\"{}\"", function.name));
+        assert!(called.iter().any(|call| stories.contains(call)), "no story calls {}", function.name);
+    }
+}

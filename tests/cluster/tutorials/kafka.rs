@@ -15,7 +15,7 @@ fn topics_are_copied_by_a_connector_that_is_started_and_watched() {
     let Some(stage) = Stage::new("kafka") else { return };
     stage.world.play(async {
         let Some(bucket) = Bucket::at(&stage).await else { return };
-        let kafka = server(stage.world.plane.as_ref().unwrap(), "/kafka");
+        let kafka = server(stage.world.plane.as_ref().unwrap(), "kafka-connector");
         for folder in ["topics", "offsets"] {
             std::fs::create_dir_all(kafka.join(folder)).unwrap();
             open(&kafka.join(folder));

@@ -5,9 +5,11 @@ use crate::bucket::Bucket;
 use crate::images::server;
 use crate::stage::Stage;
 use crate::support::place::Place;
+use crate::workloads::{sleeper, workload};
 use crate::world::MOVER;
 use serde_json::json;
 use std::fs::{read_to_string, remove_file, write};
+use std::path::Path;
 
 const DOCUMENTS: &str = "{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n{\"a\":\"ä 4\"}\n";
 /// One that every kind of quoting but a single quote trips over.
@@ -31,7 +33,7 @@ fn mongodb_survives_a_disaster() {
     let Some(stage) = Stage::new("mongodb") else { return };
     stage.world.play(async {
         let Some((bucket, profile)) = profile(&stage) else { return };
-        let mongo = server(stage.world.plane.as_ref().unwrap(), "/mongo");
+        let mongo = server(stage.world.plane.as_ref().unwrap(), "mongodb");
         write(mongo.join("documents"), DOCUMENTS).unwrap();
         write(mongo.join("password"), PASSWORD).unwrap();
         crate::images::open(&mongo.join("documents"));
@@ -94,6 +96,50 @@ fn mongodb_survives_a_disaster() {
         controller.assert_well();
         let log = controller.said();
         assert!(!log.contains("s3cr3t-key") && !log.contains("p q $(a)"), "no secret in the log");
+    });
+}
+
+#[test]
+fn our_own_blueprint_asks_for_the_oplog_and_reads_every_backup_back() {
+    let Some(stage) = Stage::new("our_mongodb") else { return };
+    stage.world.play(async {
+        let Some(bucket) = Bucket::at(&stage).await else { return };
+        let mongo = server(stage.world.plane.as_ref().unwrap(), "cistern-tools-mongodb");
+        let host = format!("db.{}", stage.namespace);
+        for (name, text) in
+            [("documents", DOCUMENTS), ("username", "root"), ("password", PASSWORD), ("host", &host)]
+        {
+            write(mongo.join(name), text).unwrap();
+        }
+        crate::images::open(&mongo.join("documents"));
+        let blueprint = Path::new(env!("CARGO_MANIFEST_DIR")).join("blueprints/mongodb/blueprint.yaml");
+        stage.apply(&read_to_string(blueprint).unwrap()).await;
+        workload(&stage, "StatefulSet", "db", 1, json!({ "containers": [sleeper("mongod")] }), &[]).await;
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "database" },
+            "stringData": { "username": "root", "password": PASSWORD },
+        });
+        stage.apply(&secret.to_string()).await;
+        let mover = format!("--mover-image={MOVER}cistern");
+        let controller = stage.controller(&["--no-leader-election", &mover]);
+        let ns = &stage.namespace;
+        let (object, secret) = (format!("{ns}/db"), format!("database={ns}/database"));
+        let flags = ["-a", "backup", "-b", "mongodb", "-t", &object, "-p", "store", "-s", &secret];
+        let (backup, action) = ordered(&stage, &flags).await;
+        let path = action["artifacts"]["mongodb"]["keyValue"]["path"].as_str().unwrap();
+        assert_eq!(bucket.keys(), [path]);
+        let asked = || read_to_string(mongo.join("asked")).unwrap();
+        assert_eq!(asked(), "mongodump --oplog --archive\nmongorestore --archive --dryRun\n");
+        write(mongo.join("documents"), "").unwrap();
+        ordered(&stage, &["-a", "restore", "--from", &backup]).await;
+        assert_eq!(read_to_string(mongo.join("documents")).unwrap(), DOCUMENTS);
+        assert!(asked().ends_with("mongorestore --archive --oplogReplay --drop --stopOnError\n"));
+        write(mongo.join("password"), "another").unwrap();
+        let said = failed(&stage, &flags).await;
+        assert!(said.contains("Authentication failed"), "{said}");
+        ordered(&stage, &["-a", "delete", "--from", &backup, "-T", ns]).await;
+        assert!(bucket.keys().is_empty());
+        controller.assert_well();
     });
 }
 

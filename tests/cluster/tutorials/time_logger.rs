@@ -15,7 +15,7 @@ const LOGGER: &str =
 /// The logger's directory and the store's, on this machine.
 async fn logger(stage: &Stage) -> (PathBuf, PathBuf) {
     let plane = stage.world.plane.as_ref().unwrap();
-    let store = server(plane, "/store");
+    let store = server(plane, "busybox");
     let logs = stage.folder().join("logs");
     std::fs::create_dir_all(&logs).unwrap();
     open(&logs);
