@@ -14,12 +14,15 @@ use crate::stdio::{StallTimeout, StreamIn};
 use cistern_api::wire::{SnapshotJson, output_line};
 use cistern_mover::{Lenience, Location, Source, StreamPath};
 use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::process::{Command as Process, Stdio};
 use std::sync::{Arc, OnceLock};
 
 /// Begins the tag that says how many files a snapshot holds.
 const FILES_TAG: &str = "files=";
+/// Where ext4 puts what a check of the file system finds: in the root of every volume.
+const LOST_AND_FOUND: &str = "lost+found";
 
 /// What can be typed.
 #[derive(clap::Subcommand)]
@@ -184,22 +187,38 @@ fn below_root(directory: &Path) -> Result<PathBuf, Failure> {
 fn tar_of(directory: &Path) -> Result<Vec<OsString>, Failure> {
     let below = below_root(directory)?;
     let name = if below.as_os_str().is_empty() { Path::new(".") } else { below.as_path() };
-    let version = Process::new("tar").arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).output();
-    let version = version.map_err(|e| {
-        let failure = Failure::new(Exit::Stream, format!("cannot start `tar`: {e}"));
-        failure.hint("the image must hold a tar")
-    })?;
-    let gnu = String::from_utf8_lossy(&version.stdout).contains("GNU tar");
-    let mut words: Vec<OsString> = match gnu {
+    let mut words: Vec<OsString> = match is_gnu()? {
         true => {
             let line = r#"tar --xattrs "$@"; status=$?; [ "$status" -eq 1 ] && exit 0; exit "$status""#;
             ["sh", "-c", line, "tar"].map(OsString::from).into()
         }
         false => vec!["tar".into()],
     };
-    words.extend(["-C", "/", "-cf", "-", "--"].map(OsString::from));
+    words.extend(["-C", "/", "-cf", "-"].map(OsString::from));
+    if lost_and_found(directory) {
+        let mut option = OsString::from("--exclude=");
+        option.push(name.join(LOST_AND_FOUND));
+        words.push(option);
+    }
+    words.push("--".into());
     words.push(name.into());
     Ok(words)
+}
+
+/// Whether a file system's own directory for what a check finds is there and root's alone. It is part of no application.
+fn lost_and_found(directory: &Path) -> bool {
+    let refusal = std::fs::read_dir(directory.join(LOST_AND_FOUND)).err();
+    refusal.is_some_and(|e| e.kind() == std::io::ErrorKind::PermissionDenied)
+}
+
+/// Whether the image's tar is GNU's.
+fn is_gnu() -> Result<bool, Failure> {
+    let version = Process::new("tar").arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).output();
+    let version = version.map_err(|e| {
+        let failure = Failure::new(Exit::Stream, format!("cannot start `tar`: {e}"));
+        failure.hint("the image must hold a tar")
+    })?;
+    Ok(String::from_utf8_lossy(&version.stdout).contains("GNU tar"))
 }
 
 /// Files of a directory, with all that is no directory. What vanishes meanwhile does not count.
@@ -214,6 +233,7 @@ fn count_files(directory: &Path) -> Result<u64, Failure> {
         let entries = match std::fs::read_dir(&folder) {
             Ok(entries) => entries,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound && folder != directory => continue,
+            Err(_) if folder == directory.join(LOST_AND_FOUND) && lost_and_found(directory) => continue,
             Err(e) => return Err(failed(&folder, &e)),
         };
         for entry in entries.filter_map(Result::ok) {
@@ -250,12 +270,11 @@ async fn pull(args: PullArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let source = location.find(&path, Some(&reference(&args.snapshot))).await?;
     let mut untar = Process::new("tar");
     untar.arg("-C").arg(&args.target).args(["-xpf", "-"]);
-    if let Some(below) = &args.below {
-        let below = below_root(below)?;
-        let depth = below.components().count();
-        if depth > 0 {
-            untar.arg(format!("--strip-components={depth}")).arg("--").arg(below);
-        }
+    let below = args.below.as_deref().map(below_root).transpose()?.unwrap_or_default();
+    untar.args(sparing(&args.target, &below)?);
+    let depth = below.components().count();
+    if depth > 0 {
+        untar.arg(format!("--strip-components={depth}")).arg("--").arg(below);
     }
     let failed = |e: std::io::Error| Failure::new(Exit::Stream, format!("cannot start `tar`: {e}"));
     let mut child = untar.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().map_err(failed)?;
@@ -270,6 +289,38 @@ async fn pull(args: PullArgs, verbosity: Verbosity) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Stream, message).hint("what it wrote before is there"));
     }
     pulled.map_err(Failure::from)
+}
+
+/// Options by which GNU's tar spares directories below the target that are mounted there and belong to somebody else, as
+/// the root of a volume belongs to root: it would fail over their time and mode. What is in them comes back. Other tars
+/// pass over what they may not change.
+fn sparing(target: &Path, below: &Path) -> Result<Vec<OsString>, Failure> {
+    let own = rustix::process::geteuid();
+    if own.is_root() || !is_gnu()? {
+        return Ok(Vec::new());
+    }
+    let target = target.canonicalize().unwrap_or_else(|_| target.to_owned());
+    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let foreign = |mount: &PathBuf| {
+        std::fs::metadata(mount).is_ok_and(|meta| meta.is_dir() && meta.uid() != own.as_raw())
+    };
+    let mounts = table.lines().filter_map(mount_point).filter(foreign);
+    let members = mounts.filter_map(|mount| Some(below.join(mount.strip_prefix(&target).ok()?)));
+    let spared = members.filter(|member| !member.as_os_str().is_empty()).map(|member| {
+        let mut option = OsString::from("--exclude=");
+        option.push(member);
+        option
+    });
+    // The directory itself, and not what is in it.
+    let options = ["--no-recursion", "--anchored", "--no-wildcards"].map(OsString::from).into_iter();
+    Ok(options.chain(spared).chain(["--recursion".into()]).collect())
+}
+
+/// Where something is mounted, from a line of mountinfo (proc(5)): the fifth field, blanks in octal.
+fn mount_point(line: &str) -> Option<PathBuf> {
+    let field = line.split(' ').nth(4)?;
+    let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
+    Some(escapes.iter().fold(field.to_owned(), |text, (code, c)| text.replace(code, c)).into())
 }
 
 async fn delete(args: DeleteArgs) -> Result<(), Failure> {
@@ -317,6 +368,13 @@ mod tests {
     #![expect(clippy::disallowed_methods, reason = "a test may unwrap")]
 
     use super::*;
+
+    #[test]
+    fn mounts_are_found_whatever_their_names() {
+        let line = r"36 35 98:0 /mnt1 /mnt/a\040b\134c rw,noatime master:1 - ext4 /dev/root rw";
+        assert_eq!(mount_point(line), Some(PathBuf::from(r"/mnt/a b\c")));
+        assert_eq!(mount_point(""), None);
+    }
 
     #[test]
     fn sizes_are_written_as_restic_writes_them() {

@@ -6,6 +6,7 @@ use crate::stage::{Replica, Stage};
 use crate::workloads::{Workloads, ready, sleeper, workload};
 use crate::world::{MOVER, OURS, PLAIN};
 use serde_json::{Value as Json, json};
+use std::os::unix::fs::PermissionsExt as _;
 
 /// What opens the repositories, which the first push makes.
 const PASSPHRASE: &str = "correct horse battery staple";
@@ -35,10 +36,12 @@ impl Shop {
         Some(shop)
     }
 
-    /// What a pod has in its volume: a file, and one in a directory.
+    /// What a pod has in its volume: a file, and one in a directory; and what a new file system has, root's alone.
     fn fill(&self, pod: usize, text: &str) {
         let folder = self.stage.claim(&format!("data-db-{pod}"));
         std::fs::create_dir_all(folder.join("deep")).unwrap();
+        std::fs::create_dir_all(folder.join("lost+found")).unwrap();
+        std::fs::set_permissions(folder.join("lost+found"), std::fs::Permissions::from_mode(0o700)).unwrap();
         for file in ["table", "deep/index"] {
             std::fs::write(folder.join(file), text).unwrap();
         }
