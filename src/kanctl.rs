@@ -17,6 +17,7 @@ mod render;
 mod run;
 mod schema;
 mod shelf;
+mod snapshots;
 mod validate;
 mod wait;
 
@@ -74,6 +75,8 @@ enum Command {
     Logs(logs::Args),
     /// Ask an ActionSet to stop; its deferred phase still runs
     Cancel(cancel::Args),
+    /// List the snapshots of a Repository
+    Snapshots(snapshots::Args),
     /// Tell everything that is wrong with blueprints
     Lint(lint::Args),
     /// Show what each phase of an action would run
@@ -102,6 +105,7 @@ async fn dispatch(kanctl: Kanctl) -> Result<(), Failure> {
         Command::Describe(args) => describe::run(&args, &Session::open(&globals).await?).await,
         Command::Logs(args) => logs::run(&args, &Session::open(&globals).await?).await,
         Command::Cancel(args) => cancel::run(&args, &Session::open(&globals).await?).await,
+        Command::Snapshots(args) => snapshots::run(args, &Session::open(&globals).await?).await,
         Command::Lint(args) => lint::run(&args),
         Command::Render(args) => render::run(args).await,
         Command::Run(args) => run::run(args).await,

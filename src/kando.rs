@@ -8,8 +8,11 @@ mod mover;
 mod output;
 mod place;
 mod process;
+mod repository;
 mod stream;
 mod volume;
+
+pub use place::Address;
 
 use crate::door;
 use crate::failure::EXIT_CODES;
@@ -56,6 +59,9 @@ enum Command {
     /// Directories as streams in a repository
     #[command(subcommand, arg_required_else_help = true)]
     Volume(volume::Command),
+    /// Keep a repository in shape, as the Jobs of a Repository do
+    #[command(subcommand, arg_required_else_help = true, hide = true)]
+    Repository(repository::Command),
     /// Put this program into pods of any image
     #[command(subcommand, arg_required_else_help = true, hide = true)]
     Mover(mover::Command),
@@ -83,6 +89,7 @@ pub fn main(argv: Vec<OsString>) -> ExitCode {
     let outcome = match kando.command {
         Command::Location(command) => location::run(command, verbosity),
         Command::Volume(command) => volume::run(command, verbosity),
+        Command::Repository(command) => repository::run(command),
         Command::Mover(command) => mover::run(command),
         Command::Output(args) => output::run(&args),
         Command::Chronicle(command) => chronicle::run(command, verbosity),

@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::listing::{Listed, added_bytes, flags};
 use crate::show;
-use cistern_repo::SnapshotInfo;
+use cistern_repo::{Repository, SnapshotInfo};
 use serde::Serialize;
 
 /// What can be typed.
@@ -27,14 +27,19 @@ struct Report<'s> {
 
 /// Lists them.
 pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
-    let all = context.repository().await?.snapshots().await?;
+    list(&context.repository().await?, &args, context).await
+}
+
+/// The same in a repository that is open.
+pub async fn list(repository: &Repository, args: &Args, context: &Context) -> Result<(), Failure> {
+    let all = repository.snapshots().await?;
     if let Some(name) = &args.name
         && !all.iter().any(|s| s.snapshot.name == *name)
     {
         let message = format!("there is no snapshot named `{}`", cistern_repo::printable(name));
         return Err(Failure::new(Exit::NotFound, message).hint("`cistern ls` lists all there are"));
     }
-    let chosen = choose(&all, &args);
+    let chosen = choose(&all, args);
     if context.json {
         return show::json(&Report { snapshots: chosen.into_iter().map(Listed::of).collect() });
     }

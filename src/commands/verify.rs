@@ -76,7 +76,8 @@ fn level(args: &Args) -> Result<u8, Failure> {
     }
 }
 
-fn text(report: &VerifyReport) -> String {
+/// The report for people; its last line is the sum.
+pub fn text(report: &VerifyReport) -> String {
     let mut lines = findings(&report.findings);
     let mut looked = format!("level {}: looked at {} snapshots", report.level, report.snapshots);
     if report.packs > 0 {

@@ -7,6 +7,7 @@ use crate::failure::{Exit, Failure};
 use cistern_api::Time;
 use cistern_controller::certificate::{Certificate, Own};
 use cistern_controller::leader::{Audience as _, Election, Pace};
+use cistern_controller::repositories::Repositories;
 use cistern_controller::schedules::Schedules;
 use cistern_controller::{Controller, KubeCluster, Metrics, Rules, World, connect, watch};
 use cistern_functions::ports::{Cluster, Refusal, Why};
@@ -118,11 +119,13 @@ impl Office {
         let world = World { identity, now: Arc::clone(&self.world.now) };
         let (changed, news) = mpsc::channel(NEWS_MAX);
         let controller = Controller::new(Arc::clone(&cluster), self.rules.clone(), world.clone());
-        let schedules = Schedules::new(cluster, self.rules.clone(), world);
+        let schedules = Schedules::new(Arc::clone(&cluster), self.rules.clone(), world.clone());
+        let repositories = Repositories::new(cluster, self.rules.clone(), world).counting(Arc::clone(&self.metrics));
         let watching = watch(&self.cluster, &self.rules.watched, changed, || self.health.answered());
         tokio::select! {
             ended = controller.counting(Arc::clone(&self.metrics)).run(news) => ended,
             () = schedules.run() => Ok(()),
+            () = repositories.run() => Ok(()),
             () = watching => Ok(()),
         }
     }

@@ -18,7 +18,7 @@ use crate::context::{Context, parse_location, variable, variables};
 use crate::failure::{Exit, Failure};
 use crate::secret::SecretSource;
 use cistern_api::Sensitive;
-use cistern_api::wire::{ProfileArgument, ProfileJson, RepositoryJson};
+use cistern_api::wire::{ProfileArgument, ProfileJson, ProfileJsonError, RepositoryJson};
 use cistern_mover::{Location, Place, Plain, StreamPath};
 use cistern_repo::{Config, Credential, Repository, Unlock, World, check_passphrase};
 use cistern_store::{Cloud, Options, Secret, Store};
@@ -78,12 +78,30 @@ impl Address {
     /// # Errors
     /// What is missing or malformed, by field.
     pub async fn find(profile: Option<&str>) -> Result<Address, Failure> {
-        let mut context = Context::of_environment().await?;
-        let (profile, repository, beside) = match profile {
+        let context = Context::of_environment().await?;
+        let read = match profile {
             Some(text) => read_profile(text)?,
             None if context.embedded => return Err(Failure::usage("Please provide the --profile flag")),
             None => (None, None, None),
         };
+        let asked = variable("CISTERN_REPOSITORY");
+        Address::understand(context, read, asked.as_deref()).await
+    }
+
+    /// The same of the content of a profile's file alone, whatever the environment says of a repository.
+    ///
+    /// # Errors
+    /// As [`Address::find`].
+    pub async fn of(content: &str) -> Result<Address, Failure> {
+        let mut context = Context::of_environment().await?;
+        context.embedded = true;
+        (context.key, context.passphrase) = (None, None);
+        let (profile, repository) = parse(content)?;
+        Address::understand(context, (profile, repository, None), None).await
+    }
+
+    async fn understand(mut context: Context, read: Read, environment: Option<&str>) -> Result<Address, Failure> {
+        let (profile, repository, beside) = read;
         let place =
             profile.map(|profile| Place::of(&profile, sas_token()?).map_err(Failure::from)).transpose()?;
         let mut spare = None;
@@ -110,7 +128,7 @@ impl Address {
                 context.passphrase = file("cistern-passphrase");
             }
         }
-        let asked = match (variable("CISTERN_REPOSITORY").as_deref(), named) {
+        let asked = match (environment, named) {
             (Some(NONE), _) => Asked::Plain,
             (None, Some(text)) if context.embedded && text == NONE => Asked::Plain,
             (None, Some(text)) if context.embedded => {
@@ -338,17 +356,27 @@ async fn is_repository(store: &Arc<dyn Store>) -> Result<bool, Failure> {
 type Read = (Option<ProfileJson>, Option<RepositoryJson>, Option<PathBuf>);
 
 fn read_profile(text: &str) -> Result<Read, Failure> {
-    let malformed = |e: cistern_api::wire::ProfileJsonError| Failure::usage(e.to_string());
     match ProfileArgument::parse(text).map_err(malformed)? {
         ProfileArgument::Inline(profile) => Ok((Some(*profile), None, None)),
         ProfileArgument::File(path) => {
             let text = read_file(&path)
                 .map_err(|e| Failure::usage(format!("cannot read the profile {}: {e}", path.display())))?;
-            let profile = ProfileJson::parse(text.reveal()).map_err(malformed)?;
-            let repository = RepositoryJson::beside(text.reveal()).map_err(malformed)?;
-            Ok((Some(profile), repository, path.parent().map(Path::to_owned)))
+            let (profile, repository) = parse(text.reveal())?;
+            Ok((profile, repository, path.parent().map(Path::to_owned)))
         }
     }
+}
+
+/// A profile's file. One that says where a repository is need not hold a profile.
+fn parse(content: &str) -> Result<(Option<ProfileJson>, Option<RepositoryJson>), Failure> {
+    let profile = ProfileJson::parse(content).map_err(malformed)?;
+    let repository = RepositoryJson::beside(content).map_err(malformed)?;
+    let located = repository.as_ref().is_some_and(|repository| !repository.location.is_empty());
+    Ok((Some(profile).filter(|profile| !located || *profile != ProfileJson::default()), repository))
+}
+
+fn malformed(error: ProfileJsonError) -> Failure {
+    Failure::usage(error.to_string())
 }
 
 fn read_file(path: &Path) -> std::io::Result<Secret> {

@@ -11,6 +11,7 @@ mod drain;
 #[path = "../deploy/helm.rs"]
 mod helm;
 mod images;
+mod jobs;
 mod kanctl;
 mod objects;
 mod orders;
@@ -18,6 +19,7 @@ mod plane;
 mod pods;
 mod postgres;
 mod recipe;
+mod repositories;
 mod running;
 mod scale;
 mod server;

@@ -1,6 +1,6 @@
 //! Definitions of the resources for a cluster, made from the types: Kanister's three, and ours.
 
-use crate::{ActionSet, BackupSchedule, Blueprint, BlueprintBinding, Profile};
+use crate::{ActionSet, BackupSchedule, Blueprint, BlueprintBinding, Profile, Repository};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::core::schema::{OptionalEnum, StructuralSchemaRewriter};
 use schemars::generate::SchemaSettings;
@@ -9,13 +9,14 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 /// Kanister's three definitions in the order of their names, then ours.
-pub fn definitions() -> [CustomResourceDefinition; 5] {
+pub fn definitions() -> [CustomResourceDefinition; 6] {
     [
         definition::<ActionSet>(progress_columns(), kanister_s),
         definition::<Blueprint>(json!([]), kanister_s),
         definition::<Profile>(json!([]), kanister_s),
         definition::<BackupSchedule>(schedule_columns(), ours),
         definition::<BlueprintBinding>(binding_columns(), ours),
+        short(definition::<Repository>(repository_columns(), ours), "crepo"),
     ]
 }
 
@@ -53,6 +54,12 @@ fn definition<R: k8s_openapi::Resource + JsonSchema>(
         },
     }))
     .expect("a definition put together from constants has the shape of one")
+}
+
+/// The same with a short name for `kubectl`.
+fn short(mut definition: CustomResourceDefinition, name: &str) -> CustomResourceDefinition {
+    definition.spec.names.short_names = Some(vec![name.to_owned()]);
+    definition
 }
 
 /// Nothing is refused or filled in by the API server.
@@ -114,6 +121,20 @@ fn schedule_columns() -> Value {
 /// What `kubectl get blueprintbindings` shows.
 fn binding_columns() -> Value {
     json!([column("Blueprint", "string", ".spec.blueprint")])
+}
+
+/// What `kubectl get repositories` shows.
+fn repository_columns() -> Value {
+    let condition = |name: &str, what: &str| format!(".status.conditions[?(@.type==\"{name}\")].{what}");
+    json!([
+        column("Ready", "string", &condition("Ready", "status")),
+        column("Degraded", "string", &condition("Degraded", "reason")),
+        column("Size", "string", ".status.size"),
+        column("Savings", "string", ".status.savings"),
+        column("Snapshots", "integer", ".status.snapshots"),
+        column("Last Prune", "date", ".status.prune.lastSuccessfulTime"),
+        column("Last Verify", "date", ".status.verify.lastSuccessfulTime"),
+    ])
 }
 
 /// What `kubectl get actionsets` shows.

@@ -19,6 +19,7 @@ pub mod crd;
 mod null;
 pub mod profile;
 pub mod reference;
+pub mod repository;
 pub mod resource;
 pub mod schedule;
 pub mod select;
@@ -38,6 +39,10 @@ pub use profile::{
     Profile,
 };
 pub use reference::ObjectReference;
+pub use repository::{
+    PruneSchedule, Repository, RepositorySpec, RepositoryStatus, SecretName, SnapshotRetention, TaskResult, TaskRun,
+    TaskStatus, VerifySchedule,
+};
 pub use schedule::{BackupSchedule, BackupScheduleSpec, BackupScheduleStatus, ConcurrencyPolicy, Retention};
 pub use select::ObjectSelector;
 pub use sensitive::Sensitive;

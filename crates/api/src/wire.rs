@@ -4,6 +4,7 @@ mod output;
 mod profile;
 mod progress;
 mod snapshot;
+mod upkeep;
 
 pub use output::{
     KeyError, MARKER, OUTPUT_BYTES_MAX, OutputError, OutputParser, PhaseOutput, Piece, TEXT_BYTES_MAX,
@@ -15,6 +16,7 @@ pub use profile::{
 };
 pub use progress::{PROGRESS_MARKER, progress_in, progress_line};
 pub use snapshot::{SnapshotJson, SnapshotJsonError};
+pub use upkeep::{RepositorySize, UpkeepReport};
 
 use serde::Serialize;
 use serde_json::Value;

@@ -33,6 +33,7 @@ const COMPONENT: &str = "cistern-controller";
 /// An object that events are about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Subject {
+    pub(crate) api_version: &'static str,
     pub(crate) kind: &'static str,
     pub(crate) namespace: String,
     pub(crate) name: String,
@@ -127,7 +128,7 @@ impl Recorder {
 
 /// The same for the log; the uid ties together what belongs to one ActionSet.
 fn log(event: &Event) {
-    let Subject { kind, namespace, name, uid } = &event.subject;
+    let Subject { kind, namespace, name, uid, .. } = &event.subject;
     let (reason, message) = (event.reason, &event.message);
     if event.kind == "Warning" {
         tracing::warn!(kind, namespace, name, uid, reason, "{message}");
@@ -189,7 +190,7 @@ fn name(event: &Event) -> String {
 }
 
 /// FNV-1a: the same in every version of the program, which the standard library's hash is not.
-fn fnv(bytes: &[u8]) -> u64 {
+pub(crate) fn fnv(bytes: &[u8]) -> u64 {
     const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0000_0100_0000_01b3;
     bytes.iter().fold(OFFSET, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME))
@@ -201,7 +202,7 @@ fn manifest(event: &Event, now: &Time) -> Json {
         "apiVersion": "v1", "kind": "Event",
         "metadata": { "name": name(event), "namespace": subject.namespace },
         "involvedObject": {
-            "apiVersion": cistern_api::resource::API_VERSION, "kind": subject.kind, "name": subject.name,
+            "apiVersion": subject.api_version, "kind": subject.kind, "name": subject.name,
             "namespace": subject.namespace, "uid": subject.uid,
         },
         "type": event.kind, "reason": event.reason, "message": shortened(&event.message),
@@ -229,6 +230,7 @@ mod tests {
 
     fn event(about: &str) -> Event {
         let subject = Subject {
+            api_version: cistern_api::resource::API_VERSION,
             kind: "ActionSet",
             namespace: "app".to_owned(),
             name: "backup-1".to_owned(),

@@ -17,6 +17,8 @@
 //! | `leftovers.rs`, `finished.rs` | pods whose outcome has been recorded, ActionSets that ended long ago |
 //! | `schedules.rs`, `rhythm.rs` | BackupSchedules: what is due, and runs of it |
 //! | `expiry.rs`, `keep.rs` | runs that are not kept any longer |
+//! | `repositories.rs` | Repositories: Jobs that keep them in shape, and how they are |
+//! | `access.rs` | what leads to a location or a repository and opens it |
 //! | `discover.rs` | which blueprint belongs to which object |
 //! | `certificate.rs` | the certificate of the webhook |
 //! | `webhook.rs` | which blueprints are let in |
@@ -36,6 +38,7 @@
     reason = "json! unwraps what cannot fail; tests/tidy.rs holds this crate to the same words"
 )]
 
+pub mod access;
 pub mod certificate;
 mod changes;
 mod cluster;
@@ -51,6 +54,7 @@ mod objects;
 mod order;
 mod queue;
 mod reconcile;
+pub mod repositories;
 mod rhythm;
 pub mod schedules;
 mod surroundings;

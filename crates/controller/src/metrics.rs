@@ -4,14 +4,14 @@
 //! bounded: beyond that, new objects are counted in `cistern_series_dropped_total` and not by themselves.
 
 use cistern_api::wire::SnapshotJson;
-use cistern_api::{ActionStatus, Object, State, Time};
+use cistern_api::{ActionStatus, Object, RepositoryStatus, State, TaskResult, TaskStatus, Time};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::hash::Hash;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
@@ -57,6 +57,19 @@ struct OfObject {
     object: String,
 }
 
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct OfRepository {
+    repository_namespace: String,
+    repository: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct OfTask {
+    repository_namespace: String,
+    repository: String,
+    task: &'static str,
+}
+
 /// The counters of a process; one for all controllers that it runs one after the other.
 #[derive(Debug)]
 pub struct Metrics {
@@ -71,6 +84,14 @@ pub struct Metrics {
     read_bytes: Family<OfObject, Counter>,
     stored_bytes: Family<OfObject, Counter>,
     dedup_ratio: Family<OfObject, Ratio>,
+    repository_bytes: Family<OfRepository, Gauge>,
+    repository_stream_bytes: Family<OfRepository, Gauge>,
+    repository_snapshots: Family<OfRepository, Gauge>,
+    repository_damages: Family<OfRepository, Gauge>,
+    repository_degraded: Family<OfRepository, Gauge>,
+    repository_last_success: Family<OfTask, Gauge>,
+    /// The Repositories that are counted.
+    repositories: Mutex<BTreeSet<(String, String)>>,
     events_dropped: Counter,
     series_dropped: Counter,
     /// The series that have labels users choose, as far as there was room.
@@ -112,6 +133,13 @@ impl Metrics {
             read_bytes: Family::default(),
             stored_bytes: Family::default(),
             dedup_ratio: Family::default(),
+            repository_bytes: Family::default(),
+            repository_stream_bytes: Family::default(),
+            repository_snapshots: Family::default(),
+            repository_damages: Family::default(),
+            repository_degraded: Family::default(),
+            repository_last_success: Family::default(),
+            repositories: Mutex::default(),
             events_dropped: Counter::default(),
             series_dropped: Counter::default(),
             series: Mutex::default(),
@@ -134,9 +162,25 @@ impl Metrics {
         r.register("stored_bytes", "Bytes that they took in the repository", self.stored_bytes.clone());
         let help = "Bytes of the last stream for each byte that it took in the repository";
         r.register("dedup_ratio", help, self.dedup_ratio.clone());
+        self.register_repositories();
+        let r = &mut self.registry;
         r.register("events_dropped", "Events that were not written", self.events_dropped.clone());
         let help = "Times that an object was not counted by itself, because there are too many";
         r.register("series_dropped", help, self.series_dropped.clone());
+    }
+
+    fn register_repositories(&mut self) {
+        let r = &mut self.registry;
+        r.register("repository_size_bytes", "Bytes of a repository's packs", self.repository_bytes.clone());
+        let help = "Bytes of the streams of a repository's snapshots";
+        r.register("repository_stream_bytes", help, self.repository_stream_bytes.clone());
+        r.register("repository_snapshots", "Snapshots in a repository", self.repository_snapshots.clone());
+        let help = "Damages that the last verify found, or more";
+        r.register("repository_damages", help, self.repository_damages.clone());
+        let help = "1 where damage was found, a Job failed, or none can be started; else 0";
+        r.register("repository_degraded", help, self.repository_degraded.clone());
+        let help = "When the last Job of a repository ended that found nothing wrong, in Unix time";
+        r.register("repository_last_success_timestamp_seconds", help, self.repository_last_success.clone());
     }
 
     /// The text for `/metrics`, in the OpenMetrics format.
@@ -156,6 +200,60 @@ impl Metrics {
     pub(crate) fn count_ended(&self, complete: usize, failed: usize) {
         self.of_state("complete").set(gauge(complete));
         self.of_state("failed").set(gauge(failed));
+    }
+
+    /// How a Repository is; a series that says nothing is not there.
+    pub(crate) fn repository(&self, namespace: &str, name: &str, status: &RepositoryStatus) {
+        let of = OfRepository { repository_namespace: namespace.to_owned(), repository: name.to_owned() };
+        let mut known = self.repositories.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= SERIES_MAX && !known.contains(&(namespace.to_owned(), name.to_owned())) {
+            self.series_dropped.inc();
+            return;
+        }
+        known.insert((namespace.to_owned(), name.to_owned()));
+        for (family, value) in [
+            (&self.repository_bytes, status.size_bytes),
+            (&self.repository_stream_bytes, status.stream_bytes),
+            (&self.repository_snapshots, status.snapshots),
+        ] {
+            if let Some(value) = value {
+                family.get_or_create(&of).set(value);
+            }
+        }
+        if let Some(run) = status.verify.last_run.as_ref().filter(|run| run.result != TaskResult::Failed) {
+            self.repository_damages.get_or_create(&of).set(run.damages);
+        }
+        let degraded = status.conditions.iter().any(|c| c.type_ == "Degraded" && c.status == "True");
+        self.repository_degraded.get_or_create(&of).set(i64::from(degraded));
+        for (task, slot) in tasks(status) {
+            if let Some(time) = &slot.last_successful_time {
+                let OfRepository { repository_namespace, repository } = of.clone();
+                let of = OfTask { repository_namespace, repository, task };
+                self.repository_last_success.get_or_create(&of).set(time.0.as_second());
+            }
+        }
+    }
+
+    /// Forgets Repositories that are not there any more.
+    pub(crate) fn only_repositories(&self, seen: &BTreeSet<(String, String)>) {
+        let mut known = self.repositories.lock().unwrap_or_else(PoisonError::into_inner);
+        for (repository_namespace, repository) in known.difference(seen).cloned() {
+            let of = OfRepository { repository_namespace, repository };
+            for family in [
+                &self.repository_bytes,
+                &self.repository_stream_bytes,
+                &self.repository_snapshots,
+                &self.repository_damages,
+                &self.repository_degraded,
+            ] {
+                family.remove(&of);
+            }
+            for (task, _) in tasks(&RepositoryStatus::default()) {
+                let OfRepository { repository_namespace, repository } = of.clone();
+                self.repository_last_success.remove(&OfTask { repository_namespace, repository, task });
+            }
+        }
+        known.retain(|one| seen.contains(one));
     }
 
     fn of_state(&self, state: &'static str) -> Gauge {
@@ -239,6 +337,10 @@ impl Metrics {
     }
 }
 
+fn tasks(status: &RepositoryStatus) -> [(&'static str, &TaskStatus); 3] {
+    [("check", &status.check), ("prune", &status.prune), ("verify", &status.verify)]
+}
+
 fn gauge(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
@@ -293,6 +395,28 @@ mod tests {
             format!("cistern_stream_bytes_total{{{labels}}} 1000"),
             format!("cistern_stored_bytes_total{{{labels}}} 10"),
             format!("cistern_dedup_ratio{{{labels}}} 100.0"),
+        ] {
+            assert!(page.lines().any(|l| l == line), "{line} is not in\n{page}");
+        }
+    }
+
+    #[test]
+    fn a_repository_that_is_gone_is_not_told_of() {
+        let metrics = Metrics::new();
+        let time = Some(Time("2026-01-02T03:04:05Z".parse().unwrap()));
+        let mut status = RepositoryStatus { size_bytes: Some(5), ..RepositoryStatus::default() };
+        status.verify.last_successful_time = time;
+        metrics.repository("ns", "main", &status);
+        metrics.repository("ns", "other", &status);
+        let seen = BTreeSet::from([("ns".to_owned(), "other".to_owned())]);
+        metrics.only_repositories(&seen);
+        let page = metrics.render();
+        assert!(!page.contains(r#"repository="main""#), "{page}");
+        let of = r#"repository_namespace="ns",repository="other""#;
+        for line in [
+            format!("cistern_repository_size_bytes{{{of}}} 5"),
+            format!("cistern_repository_degraded{{{of}}} 0"),
+            format!(r#"cistern_repository_last_success_timestamp_seconds{{{of},task="verify"}} 1767323045"#),
         ] {
             assert!(page.lines().any(|l| l == line), "{line} is not in\n{page}");
         }

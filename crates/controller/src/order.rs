@@ -223,6 +223,7 @@ impl Order {
     /// Tells what came about in events and numbers.
     fn tell(&self, changes: &[Change], status: &ActionSetStatus) {
         let subject = Subject {
+            api_version: cistern_api::resource::API_VERSION,
             kind: "ActionSet",
             namespace: self.held.namespace().to_owned(),
             name: self.held.name().to_owned(),
@@ -452,6 +453,7 @@ fn failure(subject: &Subject, blueprint: &Blueprint, status: &ActionSetStatus) -
     let meta = &blueprint.metadata;
     Event {
         subject: Subject {
+            api_version: cistern_api::resource::API_VERSION,
             kind: "Blueprint",
             namespace: text(&meta.namespace),
             name: text(&meta.name),

@@ -1,6 +1,6 @@
 //! When a schedule is due: cron in a time zone, and the decision what to do about it now. Pure.
 
-use cistern_api::{BackupScheduleSpec, ConcurrencyPolicy};
+use cistern_api::ConcurrencyPolicy;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds};
 use jiff::tz::TimeZone;
@@ -12,6 +12,17 @@ pub(crate) struct Rhythm {
     cron: Cron,
     /// The zone.
     pub(crate) zone: TimeZone,
+}
+
+/// What a schedule says besides when.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Terms {
+    /// Nothing is started.
+    pub(crate) suspend: bool,
+    /// What could not be started within so many seconds is left out.
+    pub(crate) deadline_secs: Option<i64>,
+    /// What happens when a run is due while an earlier one has not ended.
+    pub(crate) policy: ConcurrencyPolicy,
 }
 
 /// What to do about a schedule now.
@@ -30,21 +41,20 @@ pub(crate) enum Verdict {
 }
 
 impl Rhythm {
-    /// Reads when a schedule is due.
+    /// Reads when something is due; `fields` is the part of the resource in which `schedule` and `timeZone` stand.
     ///
     /// # Errors
     /// A sentence about the field that cannot be read.
-    pub(crate) fn parse(spec: &BackupScheduleSpec) -> Result<Rhythm, String> {
+    pub(crate) fn parse(schedule: &str, zone: Option<&str>, fields: &str) -> Result<Rhythm, String> {
         let parser = CronParser::builder().seconds(Seconds::Disallowed).build();
-        let cron = parser.parse(&spec.schedule).map_err(|e| {
+        let cron = parser.parse(schedule).map_err(|e| {
             format!(
-                "spec.schedule {:?} is no time of cron (minute, hour, day of month, month, day of week): {e}",
-                spec.schedule
+                "{fields}.schedule {schedule:?} is no time of cron (minute, hour, day of month, month, day of week): {e}"
             )
         })?;
-        let name = spec.time_zone.as_deref().unwrap_or("UTC");
+        let name = zone.unwrap_or("UTC");
         let zone = TimeZone::get(name)
-            .map_err(|_| format!("spec.timeZone {name:?} is no time zone of IANA, such as Europe/Berlin"))?;
+            .map_err(|_| format!("{fields}.timeZone {name:?} is no time zone of IANA, such as Europe/Berlin"))?;
         Ok(Rhythm { cron, zone })
     }
 
@@ -69,21 +79,21 @@ fn whole_secs(now: Timestamp) -> Option<Timestamp> {
 /// What to do now. `last` is the last time that has been dealt with, or when the schedule was made: what was due
 /// before is of no interest. Of several that were missed only the last is made up for.
 pub(crate) fn decide(
-    spec: &BackupScheduleSpec,
+    terms: Terms,
     rhythm: &Rhythm,
     last: Timestamp,
     active: usize,
     now: Timestamp,
 ) -> Verdict {
-    if spec.suspend {
+    if terms.suspend {
         return Verdict::Idle;
     }
     let Some(due) = rhythm.last_due(now).filter(|due| *due > last) else { return Verdict::Idle };
-    let deadline = spec.starting_deadline_seconds.and_then(|secs| due.checked_add(secs.seconds()).ok());
+    let deadline = terms.deadline_secs.and_then(|secs| due.checked_add(secs.seconds()).ok());
     if deadline.is_some_and(|deadline| deadline < now) {
         return Verdict::Missed(due);
     }
-    match spec.concurrency_policy {
+    match terms.policy {
         ConcurrencyPolicy::Forbid if active > 0 => Verdict::Wait,
         ConcurrencyPolicy::Replace if active > 0 => Verdict::Replace,
         _ => Verdict::Start(due),
@@ -98,16 +108,8 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn spec(schedule: &str, zone: &str) -> BackupScheduleSpec {
-        BackupScheduleSpec {
-            schedule: schedule.to_owned(),
-            time_zone: Some(zone.to_owned()),
-            ..BackupScheduleSpec::default()
-        }
-    }
-
     fn rhythm(schedule: &str, zone: &str) -> Rhythm {
-        Rhythm::parse(&spec(schedule, zone)).unwrap()
+        Rhythm::parse(schedule, Some(zone), "spec").unwrap()
     }
 
     /// All times that come due from one moment to another, found forwards.
@@ -161,7 +163,7 @@ mod tests {
             ("0 0 0 * * *", "UTC", "spec.schedule \"0 0 0 * * *\""),
             ("@daily", "Mars/Olympus", "spec.timeZone \"Mars/Olympus\""),
         ] {
-            let said = Rhythm::parse(&spec(schedule, zone)).unwrap_err();
+            let said = Rhythm::parse(schedule, Some(zone), "spec").unwrap_err();
             assert!(said.starts_with(word), "{said}");
         }
         assert_eq!(rhythm("0 0 30 2 *", "UTC").next_due(time("2026-01-01T00:00:00Z")), None);
@@ -188,14 +190,12 @@ mod tests {
             // Two nights were missed: the last one is made up for, the other is not.
             (Forbid, None, time("2026-01-07T12:00:00Z"), 0, now, Verdict::Start(due)),
         ] {
-            let mut spec = spec("0 3 * * *", "UTC");
-            spec.concurrency_policy = policy;
-            spec.starting_deadline_seconds = deadline;
-            let rhythm = Rhythm::parse(&spec).unwrap();
-            let found = decide(&spec, &rhythm, last, active, now);
+            let terms = Terms { suspend: false, deadline_secs: deadline, policy };
+            let rhythm = rhythm("0 3 * * *", "UTC");
+            let found = decide(terms, &rhythm, last, active, now);
             assert_eq!(found, expected, "{policy:?} {deadline:?} {last} {active} {now}");
-            spec.suspend = true;
-            assert_eq!(decide(&spec, &rhythm, last, active, now), Verdict::Idle);
+            let suspended = Terms { suspend: true, ..terms };
+            assert_eq!(decide(suspended, &rhythm, last, active, now), Verdict::Idle);
         }
     }
 }

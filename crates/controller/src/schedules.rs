@@ -8,7 +8,7 @@
 
 use crate::discover::{self, Target};
 use crate::expiry::{Expiry, Run};
-use crate::rhythm::{Rhythm, Verdict, decide};
+use crate::rhythm::{Rhythm, Terms, Verdict, decide};
 use crate::wishes::CANCEL;
 use crate::{Rules, World};
 use cistern_api::resource::{OWN_API_VERSION, OWN_GROUP, VERSION};
@@ -134,7 +134,8 @@ impl<'s> Due<'s> {
     async fn carry_out(&self) -> Result<(), Refusal> {
         let mut status = self.schedule.status.clone().unwrap_or_default();
         status.message.clear();
-        match Rhythm::parse(&self.schedule.spec) {
+        let spec = &self.schedule.spec;
+        match Rhythm::parse(&spec.schedule, spec.time_zone.as_deref(), "spec") {
             Err(reason) => {
                 status.next_schedule_time = None;
                 status.message = reason;
@@ -176,7 +177,13 @@ impl<'s> Due<'s> {
         let last = [status.last_schedule_time.as_ref(), made].into_iter().flatten().map(|time| time.0).max();
         let last = last.unwrap_or(Timestamp::UNIX_EPOCH);
         let active: Vec<&Run> = runs.iter().filter(|run| run.under_way()).collect();
-        match decide(&self.schedule.spec, rhythm, last, active.len(), self.now) {
+        let spec = &self.schedule.spec;
+        let terms = Terms {
+            suspend: spec.suspend,
+            deadline_secs: spec.starting_deadline_seconds,
+            policy: spec.concurrency_policy,
+        };
+        match decide(terms, rhythm, last, active.len(), self.now) {
             Verdict::Idle => {}
             Verdict::Missed(due) => {
                 status.last_schedule_time = Some(Time(due));
@@ -335,9 +342,13 @@ fn run(raw: Json) -> Option<Run> {
 fn run_name(schedule: &str, uid: &str, due: Timestamp) -> String {
     let end = (0..=schedule.len().min(NAME_BYTES_MAX)).rev().find(|at| schedule.is_char_boundary(*at));
     let beginning = &schedule[..end.unwrap_or(0)];
+    format!("{}-{}-{}", beginning.trim_end_matches(['-', '.']), due.as_second() / 60, uid_tail(uid))
+}
+
+/// Some letters of a uid, for names that follow from the object.
+pub(crate) fn uid_tail(uid: &str) -> String {
     let letters: Vec<char> = uid.chars().filter(char::is_ascii_alphanumeric).collect();
-    let tail: String = letters[letters.len().saturating_sub(UID_LETTERS)..].iter().collect();
-    format!("{}-{}-{tail}", beginning.trim_end_matches(['-', '.']), due.as_second() / 60)
+    letters[letters.len().saturating_sub(UID_LETTERS)..].iter().collect()
 }
 
 #[cfg(test)]

@@ -1,32 +1,17 @@
 //! What an action needs to know of the cluster: its blueprint, its object with pods and volumes, its profile,
 //! Secrets and ConfigMaps.
 
+use crate::access::{self, Missing};
 use cistern_action::machine::{Found, Need};
 use cistern_action::params::{Material, ResolvedProfile, Workload, WorkloadKind};
-use cistern_action::profile;
-use cistern_api::{ActionSet, ActionSpec, Blueprint, ObjectReference, Profile};
+use cistern_api::{ActionSet, ActionSpec, Blueprint, ObjectReference};
 use cistern_functions::lacking;
 use cistern_functions::patience::ask;
 use cistern_functions::ports::{Cluster, Refusal, Why};
-use cistern_functions::reference::{completed, of_kind, selector, words};
+use cistern_functions::reference::{of_kind, selector, words};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// Why something was not found: for now, or for good.
-#[derive(Debug)]
-pub(crate) enum Missing {
-    /// The cluster does not answer; ask later.
-    Later(Refusal),
-    /// A sentence for the ActionSet.
-    Final(String),
-}
-
-impl From<String> for Missing {
-    fn from(reason: String) -> Missing {
-        Missing::Final(reason)
-    }
-}
 
 /// An ActionSet, and the cluster around it.
 pub(crate) struct Surroundings<'a> {
@@ -40,14 +25,6 @@ pub(crate) struct Surroundings<'a> {
 
 /// Annotation of a blueprint, `"true"`: `toJson .Profile` yields the profile itself, credential included.
 const PROFILE_IN_COMMANDS: &str = "cistern.dev/profile-in-commands";
-/// Annotation of a profile: the Secret in its namespace that leads to a repository and opens it, with the
-/// fields below.
-const REPOSITORY_SECRET: &str = "cistern.dev/repository-secret";
-/// Fields of such a Secret, and what they are called beside a profile ([`RepositoryJson`]).
-///
-/// [`RepositoryJson`]: cistern_api::wire::RepositoryJson
-const REPOSITORY_FIELDS: [(&str, &str); 3] =
-    [("cistern-repository", "location"), ("cistern-key", "key"), ("cistern-passphrase", "passphrase")];
 
 impl Surroundings<'_> {
     /// Looks something up.
@@ -76,15 +53,7 @@ impl Surroundings<'_> {
     }
 
     async fn get(&self, reference: &ObjectReference) -> Result<Json, Missing> {
-        let at = completed(reference).ok_or_else(|| {
-            let kind = &reference.kind;
-            format!("an object of kind {kind:?} needs apiVersion and resource to be found")
-        })?;
-        ask(|| self.cluster.get(&at)).await.map_err(|refusal| match refusal.why {
-            Why::Busy => Missing::Later(refusal),
-            Why::Absent => Missing::Final(format!("there is no {}", words(&at))),
-            _ => Missing::Final(format!("{} cannot be read: {refusal}", words(&at))),
-        })
+        access::get(self.cluster, reference).await
     }
 
     async fn blueprint(&self, name: &str) -> Result<Blueprint, Missing> {
@@ -132,21 +101,7 @@ impl Surroundings<'_> {
 
     async fn profile(&self, action: &ActionSpec) -> Result<Option<ResolvedProfile>, Missing> {
         let Some(reference) = &action.profile else { return Ok(None) };
-        let name = &reference.name;
-        let raw = self.get(&of_kind("profile", &reference.namespace, name)).await?;
-        let profile: Profile = serde_json::from_value(raw.clone())
-            .map_err(|e| format!("profile {name:?} cannot be read: {e}"))?;
-        let mut secrets = BTreeMap::new();
-        for secret in profile::secrets(&profile) {
-            let found = self.get(&of_kind("secret", &secret.namespace, &secret.name)).await?;
-            secrets.insert((secret.namespace.clone(), secret.name.clone()), found);
-        }
-        let resolved = profile::resolve(&profile, |secret| {
-            let found = secrets.get(&(secret.namespace.clone(), secret.name.clone()));
-            found.cloned().ok_or_else(|| format!("secret {:?} was not looked up", secret.name))
-        });
-        let mut resolved = resolved.map_err(|e| format!("profile {name:?}: {e}"))?;
-        resolved.repository = self.repository(reference, &raw["metadata"]["annotations"]).await?;
+        let mut resolved = access::profile(self.cluster, reference).await?;
         if !self.profile_in_commands(action).await? {
             resolved.file = Some(cistern_functions::profile::FILE.to_owned());
         }
@@ -160,29 +115,6 @@ impl Surroundings<'_> {
         }
         let blueprint = self.get(&of_kind("blueprint", self.namespace(), &action.blueprint)).await?;
         Ok(blueprint["metadata"]["annotations"][PROFILE_IN_COMMANDS] == "true")
-    }
-
-    /// What leads to a repository and opens it, if the profile names a Secret with that.
-    async fn repository(
-        &self,
-        profile: &ObjectReference,
-        annotations: &Json,
-    ) -> Result<Option<Json>, Missing> {
-        let Some(name) = annotations[REPOSITORY_SECRET].as_str() else { return Ok(None) };
-        let secret = self.get(&of_kind("secret", &profile.namespace, name)).await?;
-        let mut repository = serde_json::Map::new();
-        for (field, called) in REPOSITORY_FIELDS {
-            if let Some(value) = profile::text(&secret, name, field, REPOSITORY_SECRET)? {
-                repository.insert(called.to_owned(), value.trim_end_matches('\n').into());
-            }
-        }
-        if repository.is_empty() {
-            let fields = REPOSITORY_FIELDS.map(|(field, _)| field).join(", ");
-            let reason =
-                format!("secret {name:?}, which profile {:?} names, has none of {fields}", profile.name);
-            return Err(reason.into());
-        }
-        Ok(Some(repository.into()))
     }
 
     /// The running pods of a workload, with their containers and claims.

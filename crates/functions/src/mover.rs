@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 /// Annotation of a pod, as blueprints and ActionSets give them: `off` leaves the image's own `kando` in place.
 pub const ANNOTATION: &str = "cistern.dev/mover";
 /// The program within its own image.
-const PROGRAM: &str = "/cistern";
+pub const PROGRAM: &str = "/cistern";
 /// Where pods have it.
 const DIRECTORY: &str = "/var/run/cistern/bin";
 /// The volume of a pod that holds it.

@@ -124,8 +124,8 @@ fn spec(setting: &Setting, wish: &Wish, namespace: &str) -> Json {
     spec
 }
 
-/// Kubernetes' restricted profile (Pod Security Standards).
-fn restrict(spec: &mut Json) {
+/// Holds a pod's spec to Kubernetes' restricted profile (Pod Security Standards).
+pub fn restrict(spec: &mut Json) {
     spec["securityContext"] = json!({ "runAsNonRoot": true, "seccompProfile": { "type": "RuntimeDefault" } });
     for list in ["containers", "initContainers"] {
         for container in spec.get_mut(list).and_then(Json::as_array_mut).into_iter().flatten() {

@@ -18,14 +18,14 @@ pub const FILE: &str = "/var/run/cistern/profile/profile.json";
 /// The directory of [`FILE`].
 const DIRECTORY: &str = "/var/run/cistern/profile";
 /// The name of [`FILE`] in its directory and in the Secret.
-const KEY: &str = "profile.json";
+pub const KEY: &str = "profile.json";
 /// The volume of a pod that holds it.
 const VOLUME: &str = "cistern-profile";
 /// The argument of functions that move data: a passphrase.
 const ENCRYPTION_KEY: &str = "encryptionKey";
 
 /// The argument of `kando --profile` that refers to the file.
-pub(crate) fn reference() -> String {
+pub fn reference() -> String {
     ProfileArgument::file_reference(FILE).to_string()
 }
 
@@ -48,8 +48,9 @@ pub(crate) fn content(call: &Call) -> Result<String, String> {
     Ok(whole.to_string())
 }
 
-/// Mounts the file in every container of a pod's spec, if anything there refers to it.
-pub(crate) fn mount(spec: &mut Json, pod: &str) {
+/// Mounts the file in every container of a pod's spec, if anything there refers to it. `pod` is the pod's name, or
+/// that of the Job whose pods share it.
+pub fn mount(spec: &mut Json, pod: &str) {
     if !spec.to_string().contains(FILE) {
         return;
     }
@@ -72,7 +73,8 @@ pub(crate) fn push(list: &mut Json, item: Json) {
     }
 }
 
-fn secret_name(pod: &str) -> String {
+/// The Secret that [`mount`] mounts.
+pub fn secret_name(pod: &str) -> String {
     format!("{pod}-profile")
 }
 

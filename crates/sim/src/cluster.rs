@@ -76,6 +76,7 @@ struct State {
     fate: Option<Fate>,
     away_until: Option<Instant>,
     confined: bool,
+    no_completion_modes: bool,
     dead: bool,
 }
 
@@ -136,6 +137,11 @@ impl PaperCluster {
     /// From now on nothing is listed across namespaces, as for an account with Roles alone.
     pub fn confine(&self) {
         self.state().confined = true;
+    }
+
+    /// From now on Jobs lose their `completionMode`, as on API servers that do not know it.
+    pub fn forget_completion_modes(&self) {
+        self.state().no_completion_modes = true;
     }
 
     /// Refuses everything for a while; pods go on, and streams that are open.
@@ -280,9 +286,13 @@ impl Cluster for PaperCluster {
     async fn create(&self, at: &ObjectReference, object: &Json) -> Result<Json, Refusal> {
         let said = format!("create {}", words(at));
         self.write(said, |state| {
-            let made = state.objects.create(at, object)?;
+            let mut object = object.clone();
+            if let Some(spec) = object["spec"].as_object_mut().filter(|_| state.no_completion_modes) {
+                spec.remove("completionMode");
+            }
+            let made = state.objects.create(at, &object)?;
             if at.resource == "pods" {
-                state.begin(at, object);
+                state.begin(at, &object);
             }
             Ok(made)
         })

@@ -16,7 +16,14 @@
 - apiGroups: [cistern.dev]
   resources: [blueprintbindings]
   verbs: [list]
-# What happens to an ActionSet is told as Events.
+# Repositories say in their status how they are. Jobs beside them keep them in shape.
+- apiGroups: [cistern.dev]
+  resources: [repositories]
+  verbs: [get, list, update]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, create, delete]
+# What happens to an ActionSet or a Repository is told as Events.
 - apiGroups: [""]
   resources: [events]
   verbs: [get, create, patch]
