@@ -120,7 +120,8 @@ impl Office {
         let (changed, news) = mpsc::channel(NEWS_MAX);
         let controller = Controller::new(Arc::clone(&cluster), self.rules.clone(), world.clone());
         let schedules = Schedules::new(Arc::clone(&cluster), self.rules.clone(), world.clone());
-        let repositories = Repositories::new(cluster, self.rules.clone(), world).counting(Arc::clone(&self.metrics));
+        let repositories =
+            Repositories::new(cluster, self.rules.clone(), world).counting(Arc::clone(&self.metrics));
         let watching = watch(&self.cluster, &self.rules.watched, changed, || self.health.answered());
         tokio::select! {
             ended = controller.counting(Arc::clone(&self.metrics)).run(news) => ended,

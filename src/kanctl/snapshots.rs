@@ -11,8 +11,9 @@ use cistern_api::Repository;
 use cistern_controller::access::{Missing, to_repository};
 use cistern_controller::repositories::at;
 
-/// What can be typed.
+/// What can be typed. No group of its own: that of `ls` has the same name.
 #[derive(clap::Args)]
+#[group(skip)]
 pub struct Args {
     /// The Repository; needs not be said where there is one alone
     #[arg(long, short, value_name = "NAME")]
@@ -43,7 +44,8 @@ pub async fn run(args: Args, session: &Session) -> Result<(), Failure> {
             Err(Missing::Later(refusal)) => Err(refusal),
         }
     });
-    let content = content.await.map_err(|e| refused("read what opens", &at(&session.namespace, &name), &e))?;
+    let content =
+        content.await.map_err(|e| refused("read what opens", &at(&session.namespace, &name), &e))?;
     let (location, mut context) = Address::of(&content.map_err(cannot)?).await?.open(false).await?;
     let absent = || cannot(format!("there is none at {}", context.location));
     let repository = location.repository.ok_or_else(absent)?;

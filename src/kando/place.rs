@@ -100,7 +100,11 @@ impl Address {
         Address::understand(context, (profile, repository, None), None).await
     }
 
-    async fn understand(mut context: Context, read: Read, environment: Option<&str>) -> Result<Address, Failure> {
+    async fn understand(
+        mut context: Context,
+        read: Read,
+        environment: Option<&str>,
+    ) -> Result<Address, Failure> {
         let (profile, repository, beside) = read;
         let place =
             profile.map(|profile| Place::of(&profile, sas_token()?).map_err(Failure::from)).transpose()?;

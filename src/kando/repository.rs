@@ -175,7 +175,9 @@ async fn verify(args: VerifyArgs) -> Result<(), Failure> {
         (of, false, Some(index)) => Some((slice_of(index, of)?, of)),
         (_, false, None) => {
             let message = format!("which slice is meant? {INDEX} is not set");
-            return Err(Failure::usage(message).hint("an Indexed Job sets it, which Kubernetes has since 1.22"));
+            return Err(
+                Failure::usage(message).hint("an Indexed Job sets it, which Kubernetes has since 1.22")
+            );
         }
     };
     let (repository, context) = open(&args.place).await?;
@@ -197,10 +199,7 @@ async fn verify(args: VerifyArgs) -> Result<(), Failure> {
         size,
         done: text.lines().last().unwrap_or_default().to_owned(),
         damages: i64::try_from(damages).unwrap_or(i64::MAX),
-        findings: verifying::findings(&findings)
-            .into_iter()
-            .filter(|line| !line.starts_with(' '))
-            .collect(),
+        findings: verifying::findings(&findings).into_iter().filter(|line| !line.starts_with(' ')).collect(),
     };
     told(&args.place, &report, &text)
 }

@@ -106,7 +106,8 @@ async fn jobs_end(stage: &Stage, count: usize) {
     let api: Api<Job> = Api::namespaced(stage.world.client.clone(), &stage.namespace);
     until(&format!("{count} Jobs have ended"), async || {
         let all = api.list(&ListParams::default()).await.ok()?;
-        let ended = |job: &&Job| job.status.iter().any(|s| s.conditions.iter().flatten().any(|c| c.status == "True"));
+        let ended =
+            |job: &&Job| job.status.iter().any(|s| s.conditions.iter().flatten().any(|c| c.status == "True"));
         (all.iter().filter(ended).count() == count).then_some(())
     })
     .await;
@@ -115,7 +116,11 @@ async fn jobs_end(stage: &Stage, count: usize) {
 /// `kanctl snapshots`; what it printed.
 fn listed(stage: &Stage, args: &[&str]) -> String {
     let mut command = Home::new().command(&["kanctl", "snapshots"]);
-    command.args(args).arg("--kubeconfig").arg(&stage.world.kubeconfig).args(["--namespace", &stage.namespace]);
+    command
+        .args(args)
+        .arg("--kubeconfig")
+        .arg(&stage.world.kubeconfig)
+        .args(["--namespace", &stage.namespace]);
     command.current_dir("/").env("HOME", "/nowhere");
     let ran = run(command, b"");
     assert_eq!(ran.code, Some(0), "{args:?}: {}", ran.err);
@@ -195,7 +200,8 @@ async fn told(stage: &Stage) {
     until("an event tells of the damage", async || {
         let all = events.list(&ListParams::default()).await.ok()?;
         let damaged = |event: &Event| {
-            event.reason.as_deref() == Some("Damaged") && event.involved_object.name.as_deref() == Some("main")
+            event.reason.as_deref() == Some("Damaged")
+                && event.involved_object.name.as_deref() == Some("main")
         };
         all.iter().any(damaged).then_some(())
     })
@@ -206,10 +212,15 @@ async fn told(stage: &Stage) {
 async fn list(stage: &Stage, folder: &Path) {
     apply(stage, "here", folder, json!({ "location": folder, "suspend": true })).await;
     let table = listed(stage, &["--repository", "here"]);
-    let names: Vec<&str> = table.lines().skip(1).map(|line| line.split_whitespace().nth(1).unwrap()).collect();
+    let names: Vec<&str> =
+        table.lines().skip(1).map(|line| line.split_whitespace().nth(1).unwrap()).collect();
     assert_eq!(names, ["dumps/a", "shop"], "{table}");
-    let all: Json = serde_json::from_str(&listed(stage, &["--repository", "here", "--json", "shop"])).unwrap();
-    assert_eq!((&all["snapshots"][0]["raw_bytes"], all["snapshots"].as_array().unwrap().len()), (&json!(5), 1));
+    let all: Json =
+        serde_json::from_str(&listed(stage, &["--repository", "here", "--json", "shop"])).unwrap();
+    assert_eq!(
+        (&all["snapshots"][0]["raw_bytes"], all["snapshots"].as_array().unwrap().len()),
+        (&json!(5), 1)
+    );
 }
 
 #[test]

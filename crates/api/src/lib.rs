@@ -40,8 +40,8 @@ pub use profile::{
 };
 pub use reference::ObjectReference;
 pub use repository::{
-    PruneSchedule, Repository, RepositorySpec, RepositoryStatus, SecretName, SnapshotRetention, TaskResult, TaskRun,
-    TaskStatus, VerifySchedule,
+    PruneSchedule, Repository, RepositorySpec, RepositoryStatus, SecretName, SnapshotRetention, TaskResult,
+    TaskRun, TaskStatus, VerifySchedule,
 };
 pub use schedule::{BackupSchedule, BackupScheduleSpec, BackupScheduleStatus, ConcurrencyPolicy, Retention};
 pub use select::ObjectSelector;

@@ -137,7 +137,9 @@ pub async fn to_repository(cluster: &dyn Cluster, repository: &Repository) -> Re
         return Err(reason.to_owned().into());
     }
     if spec.profile.is_none() && !fields.contains_key("location") {
-        return Err("spec says neither profile nor location, and the Secret has no cistern-repository".to_owned().into());
+        return Err("spec says neither profile nor location, and the Secret has no cistern-repository"
+            .to_owned()
+            .into());
     }
     whole[REPOSITORY] = fields.into();
     Ok(whole.to_string())

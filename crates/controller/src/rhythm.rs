@@ -53,8 +53,9 @@ impl Rhythm {
             )
         })?;
         let name = zone.unwrap_or("UTC");
-        let zone = TimeZone::get(name)
-            .map_err(|_| format!("{fields}.timeZone {name:?} is no time zone of IANA, such as Europe/Berlin"))?;
+        let zone = TimeZone::get(name).map_err(|_| {
+            format!("{fields}.timeZone {name:?} is no time zone of IANA, such as Europe/Berlin")
+        })?;
         Ok(Rhythm { cron, zone })
     }
 

@@ -188,7 +188,8 @@ async fn no_credential_stands_in_a_job_and_its_secret_goes_with_it() {
         assert_eq!(&job["metadata"]["labels"][REPOSITORY_UID], uid);
         assert_eq!(&job["metadata"]["ownerReferences"][0]["uid"], uid);
         let secret = cluster.object(&of_kind("secret", HOME, &format!("{}-profile", name(job)))).unwrap();
-        let content: Json = serde_json::from_str(secret["stringData"]["profile.json"].as_str().unwrap()).unwrap();
+        let content: Json =
+            serde_json::from_str(secret["stringData"]["profile.json"].as_str().unwrap()).unwrap();
         assert_eq!(
             content["cistern.dev/repository"],
             json!({"key": KEY, "location": "s3://bucket/repository"})
@@ -280,7 +281,9 @@ async fn what_is_missing_is_told_and_made_up_for_when_it_is_there() {
     assert!(message.contains("prune cannot be started: there is no secrets kanister/other"), "{message}");
     assert_eq!(condition(&cluster, "Degraded"), ("True".to_owned(), "Hindered".to_owned()));
     assert!(under_way(&cluster).is_empty());
-    cluster.add(json!({"kind": "Secret", "metadata": {"name": "other", "namespace": HOME}, "data": {"x": "eA=="}}));
+    cluster.add(
+        json!({"kind": "Secret", "metadata": {"name": "other", "namespace": HOME}, "data": {"x": "eA=="}}),
+    );
     look(&cluster, "2026-01-03T01:20:00Z").await;
     let message = status(&cluster)["message"].as_str().unwrap().to_owned();
     assert!(message.contains("has none of cistern-repository, cistern-key, cistern-passphrase"), "{message}");

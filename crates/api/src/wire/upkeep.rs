@@ -45,7 +45,8 @@ impl UpkeepReport {
         let mut report = self.clone();
         report.findings.truncate(FINDINGS_MAX);
         for finding in &mut report.findings {
-            let end = (0..=finding.len().min(FINDING_BYTES_MAX)).rev().find(|at| finding.is_char_boundary(*at));
+            let end =
+                (0..=finding.len().min(FINDING_BYTES_MAX)).rev().find(|at| finding.is_char_boundary(*at));
             finding.truncate(end.unwrap_or(0));
         }
         serde_json::to_string(&report).expect("texts and numbers are always JSON")

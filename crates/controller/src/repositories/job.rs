@@ -138,7 +138,8 @@ fn pod_spec(repository: &Repository, task: Task, job: &str, rules: &Rules) -> Re
 
 fn command(repository: &Repository, task: Task) -> Vec<String> {
     let spec = &repository.spec;
-    let mut words: Vec<String> = [mover::PROGRAM, "kando", "repository", task.name()].map(str::to_owned).into();
+    let mut words: Vec<String> =
+        [mover::PROGRAM, "kando", "repository", task.name()].map(str::to_owned).into();
     words.extend(["--profile".to_owned(), profile::reference(), "--report".to_owned(), REPORT.to_owned()]);
     match task {
         Task::Check => {}
@@ -212,7 +213,10 @@ mod tests {
         let pod = &spec["template"]["spec"];
         assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
         assert_eq!(pod["containers"][0]["securityContext"]["allowPrivilegeEscalation"], false);
-        assert_eq!((&pod["automountServiceAccountToken"], &pod["serviceAccountName"]), (&json!(false), &json!("cistern")));
+        assert_eq!(
+            (&pod["automountServiceAccountToken"], &pod["serviceAccountName"]),
+            (&json!(false), &json!("cistern"))
+        );
         assert_eq!(pod["volumes"][0]["secret"]["secretName"], "main-prune-29455380-e1b7c-profile");
         assert!(words(&job).starts_with("/cistern kando repository prune --profile "), "{}", words(&job));
         assert!(words(&job).ends_with(" --tz UTC"), "{}", words(&job));

@@ -30,8 +30,8 @@ pub(super) struct End {
 /// How the Job ended, if it has.
 pub(super) fn end(job: &Json) -> Option<End> {
     let mut conditions = job["status"]["conditions"].as_array().into_iter().flatten();
-    let condition = conditions
-        .find(|c| c["status"] == "True" && (c["type"] == "Complete" || c["type"] == "Failed"))?;
+    let condition =
+        conditions.find(|c| c["status"] == "True" && (c["type"] == "Complete" || c["type"] == "Failed"))?;
     let time = |value: &Json| value.as_str().and_then(|text| text.parse().ok()).map(Time);
     Some(End {
         well: condition["type"] == "Complete",
@@ -170,7 +170,8 @@ mod tests {
 
     fn report(damages: i64, findings: &[&str]) -> String {
         let findings = findings.iter().map(|text| (*text).to_owned()).collect();
-        UpkeepReport { done: "read 3 packs".to_owned(), damages, findings, ..UpkeepReport::default() }.to_json()
+        UpkeepReport { done: "read 3 packs".to_owned(), damages, findings, ..UpkeepReport::default() }
+            .to_json()
     }
 
     fn job(kind: &str, completions: u64) -> Json {
@@ -214,7 +215,10 @@ mod tests {
         assert_eq!(run.result, TaskResult::Failed);
         assert_eq!(outcome("Complete", 1, &[]).result, TaskResult::Failed);
         assert!(end(&json!({"status": {"conditions": [{"type": "Complete", "status": "False"}]}})).is_none());
-        assert!(end(&json!({"status": {"conditions": [{"type": "SuccessCriteriaMet", "status": "True"}]}})).is_none());
+        assert!(
+            end(&json!({"status": {"conditions": [{"type": "SuccessCriteriaMet", "status": "True"}]}}))
+                .is_none()
+        );
     }
 
     #[test]

@@ -9,19 +9,20 @@ pub(super) fn conclude(status: &mut RepositoryStatus, said: &[String], now: &Tim
     status.message = said.join("; ");
     let told = [ready(status), degraded(status)];
     let before = std::mem::take(&mut status.conditions);
-    status.conditions = told.map(|(type_, holds, reason, message)| {
-        let holds = holds.map_or("Unknown", |holds| if holds { "True" } else { "False" });
-        let same = before.iter().find(|c| c.type_ == type_ && c.status == holds);
-        Condition {
-            type_: type_.to_owned(),
-            status: holds.to_owned(),
-            reason,
-            message,
-            last_transition_time: same.map_or_else(|| now.clone(), |c| c.last_transition_time.clone()),
-            observed_generation: None,
-        }
-    })
-    .into();
+    status.conditions = told
+        .map(|(type_, holds, reason, message)| {
+            let holds = holds.map_or("Unknown", |holds| if holds { "True" } else { "False" });
+            let same = before.iter().find(|c| c.type_ == type_ && c.status == holds);
+            Condition {
+                type_: type_.to_owned(),
+                status: holds.to_owned(),
+                reason,
+                message,
+                last_transition_time: same.map_or_else(|| now.clone(), |c| c.last_transition_time.clone()),
+                observed_generation: None,
+            }
+        })
+        .into();
 }
 
 /// Type, answer (`None` is not known), reason, message.
@@ -46,8 +47,10 @@ fn ready(status: &RepositoryStatus) -> Told {
 
 fn degraded(status: &RepositoryStatus) -> Told {
     let run = |task: Task, result| task.of(status).last_run.as_ref().filter(|run| run.result == result);
-    let unopened = newest(status).is_some_and(|(task, run)| task == Task::Check && run.result == TaskResult::Failed);
-    let failure = [Task::Prune, Task::Verify].into_iter().find(|task| run(*task, TaskResult::Failed).is_some());
+    let unopened =
+        newest(status).is_some_and(|(task, run)| task == Task::Check && run.result == TaskResult::Failed);
+    let failure =
+        [Task::Prune, Task::Verify].into_iter().find(|task| run(*task, TaskResult::Failed).is_some());
     let failure = failure.or(unopened.then_some(Task::Check));
     let (holds, reason, message) = if let Some(run) = run(Task::Verify, TaskResult::Damaged) {
         let found = run.findings.first().map(String::as_str).unwrap_or_default();
@@ -89,7 +92,8 @@ pub(super) fn told(subject: &Subject, before: &RepositoryStatus, after: &Reposit
             TaskResult::Damaged => ("Warning", "Damaged"),
             TaskResult::Failed => ("Warning", badly),
         };
-        let message = format!("{}: {}", run.job, [&[run.message.clone()][..], &run.findings].concat().join("; "));
+        let message =
+            format!("{}: {}", run.job, [&[run.message.clone()][..], &run.findings].concat().join("; "));
         let about = task.name().to_owned();
         events.push(Event { subject: subject.clone(), kind, reason, message, about });
     }

@@ -112,17 +112,24 @@ fn rhythm_of(task: Task, spec: &RepositorySpec) -> Result<Option<(&str, Option<&
     match task {
         Task::Check => Ok(None),
         Task::Prune => match (&spec.prune, &spec.retention) {
-            (None, Some(_)) => Err("spec.retention is carried out by prune, and there is no spec.prune".to_owned()),
-            (Some(_), Some(retention)) if retention.keeps_nothing() => {
-                Err("spec.retention says nothing that is kept: give it keepLast, keepDaily or another of these".to_owned())
+            (None, Some(_)) => {
+                Err("spec.retention is carried out by prune, and there is no spec.prune".to_owned())
             }
-            (prune, _) => Ok(prune.as_ref().map(|prune| (prune.schedule.as_str(), prune.time_zone.as_deref()))),
+            (Some(_), Some(retention)) if retention.keeps_nothing() => Err(
+                "spec.retention says nothing that is kept: give it keepLast, keepDaily or another of these"
+                    .to_owned(),
+            ),
+            (prune, _) => {
+                Ok(prune.as_ref().map(|prune| (prune.schedule.as_str(), prune.time_zone.as_deref())))
+            }
         },
         Task::Verify => match &spec.verify {
             Some(verify) if verify.slices() > 1 && !matches!(verify.level(), 2 | 3) => {
                 Err(format!("spec.verify.slices goes with levels 2 and 3, not with {}", verify.level()))
             }
-            verify => Ok(verify.as_ref().map(|verify| (verify.schedule.as_str(), verify.time_zone.as_deref()))),
+            verify => {
+                Ok(verify.as_ref().map(|verify| (verify.schedule.as_str(), verify.time_zone.as_deref())))
+            }
         },
     }
 }
@@ -184,10 +191,22 @@ mod tests {
         let now = time("2026-01-02T03:00:00Z");
         for (task, spec, word) in [
             (Task::Prune, json!({"retention": {"names": ["*"], "keepLast": 1}}), "there is no spec.prune"),
-            (Task::Prune, json!({"prune": {"schedule": "@daily"}, "retention": {"names": ["*"]}}), "keepLast"),
+            (
+                Task::Prune,
+                json!({"prune": {"schedule": "@daily"}, "retention": {"names": ["*"]}}),
+                "keepLast",
+            ),
             (Task::Prune, json!({"prune": {"schedule": "soon"}}), "spec.prune.schedule \"soon\""),
-            (Task::Verify, json!({"verify": {"schedule": "@daily", "level": 4, "slices": 2}}), "levels 2 and 3"),
-            (Task::Verify, json!({"verify": {"schedule": "@daily", "timeZone": "X"}}), "spec.verify.timeZone \"X\""),
+            (
+                Task::Verify,
+                json!({"verify": {"schedule": "@daily", "level": 4, "slices": 2}}),
+                "levels 2 and 3",
+            ),
+            (
+                Task::Verify,
+                json!({"verify": {"schedule": "@daily", "timeZone": "X"}}),
+                "spec.verify.timeZone \"X\"",
+            ),
         ] {
             let said = due(task, &repository(spec), &TaskStatus::default(), now).unwrap_err();
             assert!(said.contains(word), "{said}");
