@@ -15,6 +15,7 @@ use cistern_api::wire::{RepositorySize, UpkeepReport};
 use cistern_repo::retain::{Policy, plan};
 use cistern_repo::{PruneOptions, Repository, Severity, SnapshotId, SnapshotInfo, VerifyOptions};
 use jiff::tz::TimeZone;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 /// Which slice a pod of an Indexed Job reads.
@@ -107,7 +108,10 @@ async fn open(place: &Place) -> Result<(Repository, Context), Failure> {
 fn told(place: &Place, report: &UpkeepReport, text: &str) -> Result<(), Failure> {
     show::raw(text.as_bytes())?;
     let Some(file) = &place.report else { return show::line(&report.to_json()) };
-    std::fs::write(file, report.to_json())
+    // Not replaced by a new one: Kubernetes reads the one that it has mounted.
+    let opened = std::fs::File::options().write(true).create(true).truncate(true).open(file);
+    opened
+        .and_then(|mut file| file.write_all(report.to_json().as_bytes()))
         .map_err(|e| Failure::other(format!("cannot write the report into {}: {e}", file.display())))
 }
 
@@ -223,6 +227,7 @@ async fn measure(repository: &Repository) -> Result<RepositorySize, Failure> {
         stream_bytes: number(stats.raw_bytes),
         snapshots: number(stats.snapshots),
         newest_ms: newest.map(number),
+        measured_ms: jiff::Timestamp::now().as_millisecond(),
     })
 }
 

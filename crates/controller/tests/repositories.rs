@@ -86,6 +86,7 @@ fn report(damages: i64) -> UpkeepReport {
         stream_bytes: 10_200_547_328,
         snapshots: 12,
         newest_ms: Some(1_767_000_000_123),
+        measured_ms: 1_767_300_000_000,
     };
     let findings = if damages > 0 { vec!["DAMAGE  packs/01: wrong bytes".to_owned()] } else { Vec::new() };
     UpkeepReport { size: Some(size), done: "all is well".to_owned(), damages, findings }

@@ -37,6 +37,8 @@ pub struct RepositorySize {
     pub snapshots: i64,
     /// When the newest was committed, in milliseconds since 1970; `None` where there is none.
     pub newest_ms: Option<i64>,
+    /// When this was measured, in milliseconds since 1970 by the pod's clock.
+    pub measured_ms: i64,
 }
 
 impl UpkeepReport {

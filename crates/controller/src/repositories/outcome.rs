@@ -93,14 +93,7 @@ pub(super) fn of(job: &Json, end: &End, pods: &[Json], now: &Time) -> (TaskRun, 
 /// Writes down that a Job has ended.
 pub(super) fn record(status: &mut RepositoryStatus, task: Task, run: TaskRun, size: Option<RepositorySize>) {
     if let Some(size) = size {
-        let newest = size.newest_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
-        status.newest_snapshot_time = newest.map(whole_secs);
-        status.size = size.size;
-        status.savings = size.savings;
-        status.size_bytes = Some(size.pack_bytes);
-        status.stream_bytes = Some(size.stream_bytes);
-        status.snapshots = Some(size.snapshots);
-        status.measured_time.clone_from(&run.ended);
+        measured(status, size);
     }
     let slot = task.of_mut(status);
     slot.active.clear();
@@ -110,9 +103,19 @@ pub(super) fn record(status: &mut RepositoryStatus, task: Task, run: TaskRun, si
     slot.last_run = Some(run);
 }
 
-/// Kubernetes' times have whole seconds.
-fn whole_secs(time: Timestamp) -> Time {
-    Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
+/// Takes over how large the repository is, unless that is known from later on: Jobs run side by side.
+fn measured(status: &mut RepositoryStatus, size: RepositorySize) {
+    let time = |ms| Timestamp::from_millisecond(ms).ok().map(Time);
+    let now = time(size.measured_ms);
+    if status.measured_time.as_ref().map(|time| time.0) <= now.as_ref().map(|time| time.0) {
+        status.newest_snapshot_time = size.newest_ms.and_then(time);
+        status.measured_time = now;
+        status.size = size.size;
+        status.savings = size.savings;
+        status.size_bytes = Some(size.pack_bytes);
+        status.stream_bytes = Some(size.stream_bytes);
+        status.snapshots = Some(size.snapshots);
+    }
 }
 
 /// What each pod reported that ended well, by its slice; two of one slice say the same.
@@ -207,6 +210,16 @@ mod tests {
         assert_eq!(run.message, "it says: cistern: cannot read: no answer");
         let run = outcome("Failed", 3, &[good, bad, failed]);
         assert_eq!(run.result, TaskResult::Damaged, "damage that was seen is told, whatever else went wrong");
+    }
+
+    #[test]
+    fn the_size_that_was_measured_last_stands_in_the_status() {
+        let mut status = RepositoryStatus::default();
+        for (measured_ms, snapshots, expected) in [(1500, 3, 3), (1200, 9, 3), (1700, 2, 2)] {
+            let size = RepositorySize { measured_ms, snapshots, ..RepositorySize::default() };
+            record(&mut status, Task::Verify, TaskRun::default(), Some(size));
+            assert_eq!(status.snapshots, Some(expected));
+        }
     }
 
     #[test]
