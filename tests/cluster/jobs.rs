@@ -31,7 +31,9 @@ pub fn carry_out(client: &Client, namespace: &str) -> Jobs {
         loop {
             // What does not work now is tried again.
             for job in jobs.list(&ListParams::default()).await.into_iter().flatten() {
-                let _ = attend(&jobs, &pods, &job).await;
+                if let Err(error) = attend(&jobs, &pods, &job).await {
+                    println!("the Job {}: {error}", job.name_any());
+                }
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -99,10 +101,12 @@ fn pod(job: &Job, template: &Json, number: usize, index: Option<u64>) -> Json {
 
 async fn end(jobs: &Api<Job>, name: &str, kind: &str, message: &str) -> kube::Result<()> {
     let now = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).unwrap().to_string();
-    let condition = json!({
-        "type": kind, "status": "True", "message": message, "lastTransitionTime": now, "lastProbeTime": now,
+    // Since 1.31 the API server takes the end only together with what led to it.
+    let before = if kind == "Complete" { "SuccessCriteriaMet" } else { "FailureTarget" };
+    let conditions = [before, kind].map(|kind| {
+        json!({ "type": kind, "status": "True", "message": message, "lastTransitionTime": now, "lastProbeTime": now })
     });
-    let mut status = json!({ "conditions": [condition], "startTime": now });
+    let mut status = json!({ "conditions": conditions, "startTime": now });
     if kind == "Complete" {
         status["completionTime"] = now.into();
     }
