@@ -3,7 +3,7 @@
 
 use crate::jobs;
 use crate::stage::Stage;
-use crate::support::home::{Home, files_below, run};
+use crate::support::home::{Home, Ran, files_below, run};
 use crate::support::seeded;
 use crate::world::{MOVER, USER, json_of, until};
 use k8s_openapi::api::batch::v1::Job;
@@ -113,8 +113,8 @@ async fn jobs_end(stage: &Stage, count: usize) {
     .await;
 }
 
-/// `kanctl snapshots`; what it printed.
-fn listed(stage: &Stage, args: &[&str]) -> String {
+/// `kanctl snapshots`.
+fn snapshots(stage: &Stage, args: &[&str]) -> Ran {
     let mut command = Home::new().command(&["kanctl", "snapshots"]);
     command
         .args(args)
@@ -122,7 +122,12 @@ fn listed(stage: &Stage, args: &[&str]) -> String {
         .arg(&stage.world.kubeconfig)
         .args(["--namespace", &stage.namespace]);
     command.current_dir("/").env("HOME", "/nowhere");
-    let ran = run(command, b"");
+    run(command, b"")
+}
+
+/// What it printed, where it must succeed.
+fn listed(stage: &Stage, args: &[&str]) -> String {
+    let ran = snapshots(stage, args);
     assert_eq!(ran.code, Some(0), "{args:?}: {}", ran.err);
     String::from_utf8(ran.out).unwrap()
 }
@@ -211,6 +216,12 @@ async fn told(stage: &Stage) {
 /// The same repository where `kanctl` finds it.
 async fn list(stage: &Stage, folder: &Path) {
     apply(stage, "here", folder, json!({ "location": folder, "suspend": true })).await;
+    let unclear = snapshots(stage, &[]);
+    assert_eq!(unclear.code, Some(2), "{unclear:?}");
+    assert!(unclear.err.contains("which Repository? There are here, main"), "{}", unclear.err);
+    // There is no such directory here: that of the volume of its Jobs.
+    let elsewhere = snapshots(stage, &["--repository", "main"]);
+    assert_eq!(elsewhere.code, Some(5), "{elsewhere:?}");
     let table = listed(stage, &["--repository", "here"]);
     let names: Vec<&str> =
         table.lines().skip(1).map(|line| line.split_whitespace().nth(1).unwrap()).collect();

@@ -62,8 +62,9 @@ impl Repositories {
 
     /// The same, counting there instead of for itself.
     #[must_use]
-    pub fn counting(self, metrics: Arc<Metrics>) -> Repositories {
-        Repositories { metrics, ..self }
+    pub fn counting(mut self, metrics: Arc<Metrics>) -> Repositories {
+        self.metrics = metrics;
+        self
     }
 
     /// Looks after them until it is dropped. Only one may run for a namespace at a time; a second one would start
@@ -121,6 +122,13 @@ impl Repositories {
         }
         self.metrics.only_repositories(&seen);
         Ok(())
+    }
+}
+
+/// Who leads no longer knows nothing of them: its last word would stand beside that of the next leader.
+impl Drop for Repositories {
+    fn drop(&mut self) {
+        self.metrics.only_repositories(&BTreeSet::new());
     }
 }
 

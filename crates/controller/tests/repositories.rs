@@ -63,9 +63,13 @@ async fn look(cluster: &Arc<PaperCluster>, now: &str) {
 /// The same by a controller that goes on until its events are written; what it has counted.
 async fn work(cluster: &Arc<PaperCluster>, now: &str) -> String {
     let metrics = Arc::new(Metrics::new());
-    let repositories = repositories(cluster, now, &metrics);
-    let _ = tokio::time::timeout(Duration::from_secs(10), repositories.run()).await;
-    metrics.render()
+    let page = {
+        let mut run = std::pin::pin!(repositories(cluster, now, &metrics).run());
+        let _ = tokio::time::timeout(Duration::from_secs(10), &mut run).await;
+        metrics.render()
+    };
+    assert!(!metrics.render().contains("repository=\"main\""), "who leads no longer says nothing");
+    page
 }
 
 /// Jobs that have not ended.
@@ -200,6 +204,47 @@ async fn no_credential_stands_in_a_job_and_its_secret_goes_with_it() {
     let writes = cluster.writes();
     look(&cluster, "2026-01-03T03:00:15Z").await;
     assert_eq!(cluster.writes(), writes, "nothing to say, nothing written");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_opens_it_comes_from_its_profile_and_what_it_says_itself_wins() {
+    let coded = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    let opened = async |more: Json| {
+        let cluster = cluster(more).await;
+        for (name, data) in [
+            ("bucket", json!({"id": coded("ID"), "secret": coded("SECRET")})),
+            (
+                "owner",
+                json!({"cistern-key": coded("OWNER"), "cistern-repository": coded("s3://bucket/there\n")}),
+            ),
+        ] {
+            cluster
+                .add(json!({"kind": "Secret", "metadata": {"name": name, "namespace": HOME}, "data": data}));
+        }
+        let pair = json!({"idField": "id", "secretField": "secret", "secret": {"name": "bucket", "namespace": HOME}});
+        cluster.add(json!({
+            "kind": "Profile",
+            "metadata": {"name": "p", "namespace": HOME, "annotations": {"cistern.dev/repository-secret": "owner"}},
+            "location": {"type": "s3Compliant", "bucket": "bucket"},
+            "credential": {"type": "keyPair", "keyPair": pair},
+        }));
+        look(&cluster, "2026-01-03T00:00:00Z").await;
+        let [job] = under_way(&cluster).try_into().unwrap();
+        let secret = cluster.object(&of_kind("secret", HOME, &format!("{}-profile", name(&job)))).unwrap();
+        serde_json::from_str::<Json>(secret["stringData"]["profile.json"].as_str().unwrap()).unwrap()
+    };
+    let from_profile = json!({"profile": {"name": "p"}, "location": "", "keySecretRef": null});
+    let content = opened(from_profile.clone()).await;
+    assert_eq!(content["Credential"]["KeyPair"], json!({"ID": "ID", "Secret": "SECRET"}));
+    let wanted = json!({"key": "OWNER", "location": "s3://bucket/there"});
+    assert_eq!(content["cistern.dev/repository"], wanted);
+    let mut own = from_profile;
+    own["keySecretRef"] = json!({"name": "key"});
+    let wanted = json!({"key": KEY, "location": "s3://bucket/there"});
+    assert_eq!(opened(own.clone()).await["cistern.dev/repository"], wanted);
+    own["location"] = "s3://bucket/here".into();
+    let wanted = json!({"key": KEY, "location": "s3://bucket/here"});
+    assert_eq!(opened(own).await["cistern.dev/repository"], wanted);
 }
 
 #[tokio::test(start_paused = true)]
