@@ -10,8 +10,8 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// The version that is tested with unless `CISTERN_TEST_KUBERNETES` names another.
-const DEFAULT_VERSION: &str = "1.20.2";
+/// What `tests/servers/kubernetes/build` builds unless it is told otherwise: the current release.
+const CURRENT: &str = include_str!("../servers/kubernetes/go.mod");
 /// How often the pair is started when somebody takes a port in between.
 const STARTS_MAX: u32 = 3;
 
@@ -40,7 +40,7 @@ struct Folder(PathBuf);
 impl Plane {
     /// Starts both; `None` where a program is missing, which is said.
     pub fn start() -> Option<Plane> {
-        let version = variable_of("CISTERN_TEST_KUBERNETES").unwrap_or(DEFAULT_VERSION.to_owned());
+        let version = variable_of("CISTERN_TEST_KUBERNETES").unwrap_or_else(|| current_version().to_owned());
         let programs = programs(&version)?;
         (0..STARTS_MAX).find_map(|_| Plane::try_start(&version, &programs)).or_else(|| {
             panic!("kube-apiserver {version} did not answer within {PATIENCE:?}, {STARTS_MAX} times")
@@ -217,6 +217,11 @@ impl Folder {
         std::fs::create_dir_all(&own).unwrap();
         Folder(own)
     }
+}
+
+fn current_version() -> &'static str {
+    let mut required = CURRENT.lines().filter_map(|line| line.trim().strip_prefix("k8s.io/kubernetes v"));
+    required.next().and_then(|line| line.split_whitespace().next()).expect("go.mod requires Kubernetes")
 }
 
 fn programs(version: &str) -> Option<Programs> {
