@@ -1,12 +1,12 @@
 //! The test kubelet keeps what Kubernetes promises of pods: without it, no other story here would prove a thing.
 
-use crate::world::{NOWHERE, OURS, World, until, world};
+use crate::world::{NOWHERE, OURS, PATIENCE, World, until, world};
 use futures::AsyncReadExt as _;
 use k8s_openapi::api::core::v1::{Pod, PodStatus, Secret};
 use kube::Api;
 use kube::api::{AttachParams, DeleteParams, LogParams, Patch, PatchParams, PostParams};
 use serde_json::{Value as Json, json};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// A namespace and its pods.
 async fn pods(world: &World, wanted: &str) -> (String, Api<Pod>) {
@@ -131,7 +131,10 @@ fn commands_run_beside_a_container() {
         create(&pods, "one", json!({ "containers": [shell("one", "echo x >/tmp/here; exec sleep 100")] }))
             .await;
         in_phase(&pods, "one", "Running").await;
-        let command = ["sh", "-c", "cat /tmp/here; head -c 3000000 /dev/zero; echo bad >&2; exit 37"];
+        // It runs before its first command has.
+        let wait = "until [ -s /tmp/here ]; do sleep 0.1; done";
+        let script = format!("{wait}; cat /tmp/here; head -c 3000000 /dev/zero; echo bad >&2; exit 37");
+        let command = ["sh", "-c", &script];
         let mut running = pods.exec("one", command, &AttachParams::default()).await.unwrap();
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let (mut stdout, mut stderr) = (running.stdout().unwrap(), running.stderr().unwrap());
@@ -141,6 +144,32 @@ fn commands_run_beside_a_container() {
         assert_eq!((&out[..2], out.len(), &err[..]), (&b"x\n"[..], 3_000_002, &b"bad\n"[..]));
         let causes = status.unwrap().details.unwrap().causes.unwrap();
         assert_eq!(causes[0].message.as_deref(), Some("37"));
+        pods.delete("one", &DeleteParams::default().grace_period(0)).await.unwrap();
+    });
+}
+
+#[test]
+fn a_command_hears_that_its_input_has_ended() {
+    let Some(world) = world() else { return };
+    if world.node("a_command_hears_that_its_input_has_ended").is_none() {
+        return;
+    }
+    if world.plane.as_ref().is_some_and(|plane| plane.version == "1.20.2") {
+        return println!("before Kubernetes 1.30 no client can say it");
+    }
+    world.play(async {
+        let (_, pods) = pods(&world, "input").await;
+        create(&pods, "one", json!({ "containers": [shell("one", "exec sleep 100")] })).await;
+        in_phase(&pods, "one", "Running").await;
+        let params = AttachParams::default().stdin(true).stderr(false);
+        let mut running = pods.exec("one", ["wc", "-c"], &params).await.unwrap();
+        let mut input = running.stdin().unwrap();
+        input.write_all(&[7; 100_000]).await.unwrap();
+        input.shutdown().await.unwrap();
+        let mut out = String::new();
+        let mut stdout = running.stdout().unwrap();
+        tokio::time::timeout(PATIENCE, stdout.read_to_string(&mut out)).await.expect("it ends").unwrap();
+        assert_eq!(out.trim(), "100000");
         pods.delete("one", &DeleteParams::default().grace_period(0)).await.unwrap();
     });
 }

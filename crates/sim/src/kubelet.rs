@@ -75,6 +75,8 @@ pub struct Kubelet {
 
 struct Inner {
     client: Client,
+    /// Nodes as old as this cluster can hear that the input of a command has ended.
+    closes_input: bool,
     setup: Setup,
     port: u16,
     /// Containers by namespace, pod and container name.
@@ -92,7 +94,10 @@ pub async fn start(client: Client, setup: Setup) -> Result<Kubelet, String> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.map_err(|e| format!("listen: {e}"))?;
     let port = listener.local_addr().map_err(|e| format!("the port: {e}"))?.port();
     let acceptor = serve::acceptor(&setup)?;
+    let version = client.apiserver_version().await.map_err(|e| format!("the cluster's version: {e}"))?;
+    let minor = version.minor.trim_end_matches(|c: char| !c.is_ascii_digit()).parse::<u32>();
     let inner = Arc::new(Inner {
+        closes_input: minor.is_ok_and(|minor| minor >= 30),
         client,
         setup,
         port,
@@ -146,6 +151,9 @@ impl Inner {
             "conditions": [{ "type": "Ready", "status": "True", "reason": "KubeletReady" }],
             "capacity": { "cpu": "2", "memory": "8Gi", "pods": "1000" },
             "allocatable": { "cpu": "2", "memory": "8Gi", "pods": "1000" },
+            // API servers from 1.36 on hand on a WebSocket to nodes that say this; for others they turn it into
+            // SPDY, as those from 1.30 on do for all.
+            "declaredFeatures": ["ExtendWebSocketsToKubelet"],
         }});
         nodes.patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await.map_err(refused)?;
         Ok(())

@@ -28,12 +28,16 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-/// What API servers before Kubernetes 1.30 speak; they hand it on as it is.
-const PROTOCOL: &str = "v4.channel.k8s.io";
+/// What nodes speak: those of 1.30 and later the second one, too, in which a client can say that its input has
+/// ended.
+const V4: &str = "v4.channel.k8s.io";
+const V5: &str = "v5.channel.k8s.io";
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
 const STDERR: u8 = 2;
 const ERROR: u8 = 3;
+/// Begins a message that says which channel is closed.
+const CLOSE: u8 = 255;
 /// Most bytes of output in a message.
 const PIECE_BYTES: usize = 32 << 10;
 /// Messages that wait to be sent.
@@ -51,9 +55,11 @@ pub(super) fn answer(
         return plain(StatusCode::BAD_REQUEST, "this kubelet speaks WebSocket only".to_owned());
     };
     let offered = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).iter();
-    let mut offered = offered.filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).map(str::trim);
-    if !offered.any(|protocol| protocol == PROTOCOL) {
-        return plain(StatusCode::BAD_REQUEST, format!("this kubelet speaks {PROTOCOL}"));
+    let offered = offered.filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).map(str::trim);
+    let offered: Vec<&str> = offered.collect();
+    let protocol = if node.closes_input && offered.contains(&V5) { V5 } else { V4 };
+    if !offered.contains(&protocol) {
+        return plain(StatusCode::BAD_REQUEST, format!("this kubelet speaks {protocol}"));
     }
     let arguments = arguments(request.uri().query().unwrap_or_default());
     let flag =
@@ -78,7 +84,7 @@ pub(super) fn answer(
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
+    headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
     response
 }
 
@@ -127,7 +133,9 @@ async fn send_all(mut sink: SplitSink<Socket, Message>, mut waiting: mpsc::Recei
 async fn feed(mut source: SplitStream<Socket>, mut input: Option<ChildStdin>) {
     while let Some(Ok(message)) = source.next().await {
         let Message::Binary(bytes) = message else { continue };
-        if let (Some((&STDIN, rest)), Some(stdin)) = (bytes.split_first(), input.as_mut())
+        if bytes.as_ref() == [CLOSE, STDIN] {
+            input = None;
+        } else if let (Some((&STDIN, rest)), Some(stdin)) = (bytes.split_first(), input.as_mut())
             && stdin.write_all(rest).await.is_err()
         {
             input = None;
