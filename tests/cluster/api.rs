@@ -1,6 +1,6 @@
 //! What the API server does with Kanister's resources: definitions, versions, finalizers, stray fields.
 
-use crate::world::{apply_definitions, definitions, json_of, kanister, object, until, world};
+use crate::world::{apply_definitions, definitions, json_of, kanister, object, ours, until, world};
 use kube::ResourceExt as _;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value as Json, json};
@@ -104,5 +104,40 @@ fn a_finalizer_keeps_an_action_set_that_is_deleted() {
         api.patch("one", &PatchParams::default(), &Patch::Merge(&none)).await.unwrap();
         until("the ActionSet is gone", async || api.get_opt("one").await.unwrap().is_none().then_some(()))
             .await;
+    });
+}
+
+#[test]
+fn a_schedule_that_means_nothing_is_refused() {
+    let Some(world) = world() else { return };
+    world.play(async {
+        let namespace = world.namespace("senseless").await;
+        let api = ours(&world, "BackupSchedule", &namespace);
+        let told = async |spec: Json| {
+            let schedule = object(json!({ "apiVersion": "cistern.dev/v1alpha1", "kind": "BackupSchedule",
+                "metadata": { "generateName": "x-" }, "spec": spec }));
+            let made = api.create(&PostParams::default(), &schedule).await;
+            made.err().map(|refusal| refusal.to_string()).unwrap_or_default()
+        };
+        let db = json!([{ "kind": "statefulset", "name": "db" }]);
+        let odd = json!({ "matchExpressions": [{ "key": "tier", "operator": "Notin", "values": ["test"] }] });
+        for (spec, field) in [
+            (json!({ "schedule": "0 3 * *", "select": {} }), "spec.schedule"),
+            (json!({ "schedule": "@daily", "select": {}, "timeZone": "" }), "spec.timeZone"),
+            (json!({ "schedule": "@daily", "select": { "kinds": ["statefulsets"] } }), "spec.select.kinds"),
+            (json!({ "schedule": "@daily", "select": { "labelSelector": odd } }), "operator"),
+            (json!({ "schedule": "@daily", "objects": [] }), "spec.select"),
+            (json!({ "schedule": "@daily", "objects": db }), "spec.select"),
+            (json!({ "schedule": "@daily", "objects": db, "select": {} }), "spec.objects"),
+        ] {
+            let told = told(spec.clone()).await;
+            assert!(told.contains(field), "{spec}: {told:?}");
+        }
+        for spec in [
+            json!({ "schedule": "*/5 3 * * MON-FRI", "select": { "kinds": ["StatefulSet"] } }),
+            json!({ "schedule": "@daily", "objects": db, "blueprint": "bp", "select": null, "timeZone": null }),
+        ] {
+            assert_eq!(told(spec.clone()).await, "", "{spec}");
+        }
     });
 }

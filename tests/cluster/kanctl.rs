@@ -1,7 +1,7 @@
 //! `kanctl` as people use it, against a real API server; the test plays the controller.
 
 use crate::support::home::{Home, Ran, run};
-use crate::world::{World, kanister, object, until, world};
+use crate::world::{World, kanister, object, ours, until, world};
 use cistern_controller::schedules::Schedules;
 use cistern_controller::{Rules, World as Outside, connect};
 use kube::Api;
@@ -50,12 +50,6 @@ async fn furnished(world: &World, wanted: &str) -> String {
         Api::namespaced_with(world.client.clone(), &namespace, &ApiResource::from_gvk(&kind));
     sets.create(&PostParams::default(), &object(set)).await.unwrap();
     namespace
-}
-
-/// Objects of one of our own kinds.
-fn ours(world: &World, kind: &str, namespace: &str) -> Api<DynamicObject> {
-    let kind = GroupVersionKind::gvk("cistern.dev", "v1alpha1", kind);
-    Api::namespaced_with(world.client.clone(), namespace, &ApiResource::from_gvk(&kind))
 }
 
 /// Writes a status as the controller would.

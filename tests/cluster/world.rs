@@ -243,6 +243,12 @@ pub fn kanister(client: &Client, kind: &str, namespace: &str) -> Api<DynamicObje
     Api::namespaced_with(client.clone(), namespace, &ApiResource::from_gvk(&kind))
 }
 
+/// Objects of one of our own kinds.
+pub fn ours(world: &World, kind: &str, namespace: &str) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk("cistern.dev", "v1alpha1", kind);
+    Api::namespaced_with(world.client.clone(), namespace, &ApiResource::from_gvk(&kind))
+}
+
 /// An object as it is sent.
 pub fn object(value: Json) -> DynamicObject {
     serde_json::from_value(value).unwrap()

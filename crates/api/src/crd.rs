@@ -14,7 +14,7 @@ pub fn definitions() -> [CustomResourceDefinition; 6] {
         definition::<ActionSet>(progress_columns(), kanister_s),
         definition::<Blueprint>(json!([]), kanister_s),
         definition::<Profile>(json!([]), kanister_s),
-        definition::<BackupSchedule>(schedule_columns(), ours),
+        definition::<BackupSchedule>(schedule_columns(), of_schedules),
         definition::<BlueprintBinding>(binding_columns(), ours),
         short(definition::<Repository>(repository_columns(), ours), "crepo"),
     ]
@@ -64,12 +64,30 @@ fn short(mut definition: CustomResourceDefinition, name: &str) -> CustomResource
 
 /// Nothing is refused or filled in by the API server.
 fn kanister_s(settings: SchemaSettings) -> SchemaSettings {
-    settings.with_transform(Without(&["required", "default", "enum", "title"]))
+    settings.with_transform(Without(&["required", "default", "enum", "title"])).with_transform(Formats)
 }
 
 /// What cannot be meant is refused by the API server. What is left out stays so: the types know what it means.
 fn ours(settings: SchemaSettings) -> SchemaSettings {
-    settings.with_transform(Without(&["default", "title"]))
+    settings.with_transform(Without(&["default", "title"])).with_transform(Operators).with_transform(Formats)
+}
+
+/// Also, a schedule must name objects and their blueprint, or look for objects. Not in CEL, which could say it in a
+/// sentence: API servers before 1.25 refuse a definition with rules, and these words do on all of them.
+fn of_schedules(settings: SchemaSettings) -> SchemaSettings {
+    ours(settings).with_transform(|schema: &mut Schema| {
+        let spec = schema.pointer_mut("/properties/spec").and_then(Value::as_object_mut);
+        spec.expect("a schedule has a spec").insert(
+            "anyOf".to_owned(),
+            json!([
+                { "required": ["select"], "properties": { "objects": { "maxItems": 0 } } },
+                {
+                    "required": ["blueprint", "objects"],
+                    "properties": { "blueprint": { "minLength": 1 }, "objects": { "minItems": 1 } },
+                },
+            ]),
+        );
+    })
 }
 
 fn schema<R: JsonSchema>(style: fn(SchemaSettings) -> SchemaSettings) -> Value {
@@ -98,6 +116,33 @@ impl Transform for Without {
     fn transform(&mut self, schema: &mut Schema) {
         for keyword in self.0 {
             schema.remove(*keyword);
+        }
+        transform_subschemas(self, schema);
+    }
+}
+
+/// Names the operators of label selectors: one that is misspelt would find nothing, and nobody would be told.
+#[derive(Clone)]
+struct Operators;
+
+impl Transform for Operators {
+    fn transform(&mut self, schema: &mut Schema) {
+        let found = schema.pointer_mut("/properties/operator").and_then(Value::as_object_mut);
+        if let Some(operator) = found {
+            operator.insert("enum".to_owned(), json!(["In", "NotIn", "Exists", "DoesNotExist"]));
+        }
+        transform_subschemas(self, schema);
+    }
+}
+
+/// Takes away formats that Kubernetes does not know, such as `uint32`: it warns of them whenever they are applied.
+#[derive(Clone)]
+struct Formats;
+
+impl Transform for Formats {
+    fn transform(&mut self, schema: &mut Schema) {
+        if schema.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint")) {
+            schema.remove("format");
         }
         transform_subschemas(self, schema);
     }

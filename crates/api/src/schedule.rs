@@ -37,10 +37,11 @@ resource!(BackupSchedule, BackupScheduleKind, "backupschedules", OWN_GROUP, OWN_
 #[serde(rename_all = "camelCase")]
 pub struct BackupScheduleSpec {
     /// When: the five fields of cron (minute, hour, day of month, month, day of week), or `@daily` and its like.
-    #[schemars(length(min = 1))]
+    #[schemars(regex(pattern = r"^\s*(@[A-Za-z]+|\S+(\s+\S+){4})\s*$"))]
     pub schedule: String,
     /// Time zone by its IANA name, such as `Europe/Berlin`; UTC if it says none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
     pub time_zone: Option<String>,
     /// Nothing is started while this holds, and nothing expires.
     #[serde(default, deserialize_with = "null::as_default")]

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct ObjectSelector {
     /// Kinds: `statefulset`, `deployment`, `deploymentconfig`, `pvc`, `namespace`; none is the first three.
     #[serde(default, deserialize_with = "null::as_default", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(regex(pattern = r"^(?i:statefulset|deployment|deploymentconfig|pvc|namespace)$")))]
     pub kinds: Vec<String>,
     /// Namespaces by name; `*` is all of them. None, without `namespaceSelector`, is the resource's own one.
     #[serde(default, deserialize_with = "null::as_default", skip_serializing_if = "Vec::is_empty")]

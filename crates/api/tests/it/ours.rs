@@ -31,7 +31,8 @@ fn the_api_server_refuses_what_cannot_be_meant() {
     assert_eq!(root["required"], json!(["spec"]));
     let spec = &root["properties"]["spec"];
     assert_eq!(spec["required"], json!(["schedule"]));
-    assert_eq!(spec["properties"]["schedule"]["minLength"], 1);
+    assert!(spec["properties"]["schedule"]["pattern"].is_string());
+    assert_eq!(spec["anyOf"].as_array().unwrap().len(), 2, "objects with their blueprint, or a selector");
     assert_eq!(spec["properties"]["concurrencyPolicy"]["enum"], json!(["Forbid", "Allow", "Replace"]));
     assert_eq!(spec["properties"]["startingDeadlineSeconds"]["minimum"].as_f64(), Some(60.0));
     assert!(!root.to_string().contains("\"default\""), "what is left out stays so");
