@@ -188,10 +188,10 @@ fn a_pod_is_stopped_with_grace_and_kept_by_a_finalizer() {
             .await;
         let none = PatchParams::default();
         let keep = json!({ "metadata": { "finalizers": ["cistern.dev/test"] } });
-        for name in ["polite", "deaf"] {
+        for (name, grace_secs) in [("polite", 60), ("deaf", 1)] {
             in_phase(&pods, name, "Running").await;
             pods.patch(name, &none, &Patch::Merge(&keep)).await.unwrap();
-            pods.delete(name, &DeleteParams::default().grace_period(1)).await.unwrap();
+            pods.delete(name, &DeleteParams::default().grace_period(grace_secs)).await.unwrap();
         }
         for (name, code) in [("polite", 3), ("deaf", 137)] {
             let status = in_phase(&pods, name, "Failed").await;

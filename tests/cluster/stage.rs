@@ -263,7 +263,7 @@ async fn token(client: &Client, namespace: &str, account: &str) -> String {
 }
 
 /// Server-side apply of one object.
-async fn apply(client: &Client, namespace: &str, value: Json) {
+pub async fn apply(client: &Client, namespace: &str, value: Json) {
     let applied = object(value);
     let kind = applied.types.as_ref().unwrap().try_into().unwrap();
     let (resource, capabilities) = pinned_kind(client, &kind).await.unwrap();
