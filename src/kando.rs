@@ -8,6 +8,7 @@ mod mover;
 mod output;
 mod place;
 mod process;
+mod put_out;
 mod repository;
 mod stream;
 mod volume;

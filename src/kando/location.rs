@@ -2,6 +2,7 @@
 
 use super::Verbosity;
 use super::place::Address;
+use super::put_out::{check_key, put_out};
 use crate::context::Context;
 use crate::door;
 use crate::failure::Failure;
@@ -11,7 +12,7 @@ use crate::progress::Meter;
 use crate::report::stored_line;
 use crate::stdio::{StallTimeout, StreamIn};
 use crate::{failure::Exit, show};
-use cistern_api::wire::{SnapshotJson, output_line};
+use cistern_api::wire::SnapshotJson;
 use cistern_mover::{Lenience, Location, Pushed, Taken, Terms};
 use clap::builder::FalseyValueParser;
 use std::ffi::OsString;
@@ -140,8 +141,7 @@ pub fn set_quiet(context: &mut Context, verbosity: Verbosity) {
 
 async fn push(args: PushArgs, verbosity: Verbosity, opened: Arc<OnceLock<Location>>) -> Result<(), Failure> {
     if let Some(key) = &args.output_name {
-        // Before hours of work, not after.
-        output_line(key, "").map_err(|e| Failure::usage(e.to_string()))?;
+        check_key(key)?;
     }
     let address = Address::find(args.place.profile.as_deref()).await?;
     let path = address.path(&args.place.path)?;
@@ -160,10 +160,7 @@ async fn push(args: PushArgs, verbosity: Verbosity, opened: Arc<OnceLock<Locatio
     let pushed = taken.commit(lenience, producer).await?;
     report(&pushed, &meter, &context);
     match (key, pushed.reference()) {
-        (Some(key), Some(reference)) => {
-            let line = output_line(&key, &reference.to_json()).map_err(|e| Failure::usage(e.to_string()))?;
-            show::raw(line.as_bytes())
-        }
+        (Some(key), Some(reference)) => put_out(&key, &reference.to_json()),
         _ => Ok(()),
     }
 }

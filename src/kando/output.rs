@@ -1,8 +1,7 @@
 //! `kando output`: hand a key and a value to the phase that runs this pod.
 
+use super::put_out::put_out;
 use crate::failure::Failure;
-use crate::show;
-use cistern_api::wire::output_line;
 
 /// What can be typed.
 #[derive(clap::Args)]
@@ -12,13 +11,12 @@ pub struct Args {
     pair: Vec<String>,
 }
 
-/// Prints the line.
+/// Puts it out.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let [key, value] = &args.pair[..] else {
         let count = args.pair.len();
         return Err(Failure::usage(format!("Command accepts 2 arguments, received {count} arguments"))
             .hint("kando output KEY VALUE"));
     };
-    let line = output_line(key, value).map_err(|e| Failure::usage(e.to_string()))?;
-    show::raw(line.as_bytes())
+    put_out(key, value)
 }

@@ -6,12 +6,12 @@
 use super::Verbosity;
 use super::location::{Place, report, set_quiet, terms, tidily, whole};
 use super::place::{Address, Site};
+use super::put_out::put_out;
 use crate::failure::{Exit, Failure};
 use crate::producer::{Producers, Program};
 use crate::progress::Meter;
-use crate::show;
 use crate::stdio::{StallTimeout, StreamIn};
-use cistern_api::wire::{SnapshotJson, output_line};
+use cistern_api::wire::SnapshotJson;
 use cistern_mover::{Lenience, Location, Source, StreamPath};
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt as _;
@@ -119,12 +119,8 @@ fn reference(id: &str) -> SnapshotJson {
     SnapshotJson { id: id.to_owned(), logical_bytes: 0, physical_bytes: 0 }
 }
 
-fn put_out(outputs: &[(&str, String)]) -> Result<(), Failure> {
-    for (key, value) in outputs {
-        let line = output_line(key, value).map_err(|e| Failure::other(e.to_string()))?;
-        show::raw(line.as_bytes())?;
-    }
-    Ok(())
+fn put_out_all(outputs: &[(&str, String)]) -> Result<(), Failure> {
+    outputs.iter().try_for_each(|(key, value)| put_out(key, value))
 }
 
 async fn push(args: PushArgs, verbosity: Verbosity, opened: Arc<OnceLock<Location>>) -> Result<(), Failure> {
@@ -152,7 +148,7 @@ async fn push(args: PushArgs, verbosity: Verbosity, opened: Arc<OnceLock<Locatio
     let pushed = taken.commit(Lenience::default(), Some("tar".to_owned())).await?;
     report(&pushed, &meter, &context);
     let reference = pushed.reference().expect("a repository was opened, so it is a snapshot");
-    put_out(&[
+    put_out_all(&[
         ("backupID", reference.id.clone()),
         // Kanister's is drawn by lot, to find the snapshot by; the id finds it as well.
         ("backupTag", reference.id),
@@ -341,7 +337,7 @@ async fn stats(args: StatsArgs) -> Result<(), Failure> {
     let stored = &found.snapshot.stored;
     let bytes = |n: u64| size(i64::try_from(n).unwrap_or(i64::MAX));
     let files = found.snapshot.tags.iter().find_map(|tag| tag.strip_prefix(FILES_TAG));
-    put_out(&[
+    put_out_all(&[
         ("fileCount", files.unwrap_or_default().to_owned()),
         ("size", bytes(found.snapshot.raw_bytes)),
         ("phySize", bytes(stored.delta_stored_bytes + stored.new_stored_bytes)),
@@ -360,7 +356,7 @@ async fn check(args: CheckArgs) -> Result<(), Failure> {
             Err(failure) => return Err(failure),
         },
     };
-    put_out(&[("passwordIncorrect", wrong.to_string()), ("repoUnavailable", absent.to_string())])
+    put_out_all(&[("passwordIncorrect", wrong.to_string()), ("repoUnavailable", absent.to_string())])
 }
 
 #[cfg(test)]

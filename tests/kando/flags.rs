@@ -20,6 +20,29 @@ fn output_prints_the_line_of_a_phase() {
 }
 
 #[test]
+fn output_goes_into_the_channel_of_a_controller_too() {
+    let place = Place::nowhere();
+    let channel = place.home.path("channel");
+    std::fs::write(&channel, "").unwrap();
+    let put_out = |key: &str, value: &str| {
+        let mut command = place.command(&["output", key, value]);
+        command.env("CISTERN_OUTPUT_CHANNEL", &channel).env("CISTERN_OUTPUT_CHANNEL_BYTES", "200");
+        let ran = run(command, b"");
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        String::from_utf8(ran.out).unwrap()
+    };
+    let printed = put_out("first", "1") + &put_out("second", "2");
+    let held = || std::fs::read_to_string(&channel).unwrap();
+    assert_eq!(held(), printed, "beside the log");
+    let long = put_out("long", &"v".repeat(300));
+    assert!(long.contains("vvv"));
+    assert_eq!(held(), printed + "###Phase-output-in-log###: long\n");
+    // A channel that is not there is no failure.
+    std::fs::remove_file(&channel).unwrap();
+    assert!(put_out("third", "3").contains("third") && !channel.exists());
+}
+
+#[test]
 fn output_refuses_what_no_template_could_name() {
     let place = Place::nowhere();
     for (args, said) in [

@@ -1,11 +1,13 @@
 //! What passes between the controller and a pod: the profile in, output lines back.
 
+mod channel;
 mod output;
 mod profile;
 mod progress;
 mod snapshot;
 mod upkeep;
 
+pub use channel::{CHANNEL, CHANNEL_BYTES, Channel, MESSAGE_BYTES_MAX, channel_entry, share_bytes};
 pub use output::{
     KeyError, MARKER, OUTPUT_BYTES_MAX, OutputError, OutputParser, PhaseOutput, Piece, TEXT_BYTES_MAX,
     output_line,

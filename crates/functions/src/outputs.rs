@@ -1,7 +1,8 @@
 //! What a command puts out: its outputs, and its last words in case it fails.
 
-use cistern_api::wire::{OutputError, OutputParser, Piece, progress_in};
+use cistern_api::wire::{Channel, OutputError, OutputParser, Piece, progress_in};
 use cistern_api::{Object, PhaseProgress};
+use serde_json::Value as Json;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -126,6 +127,35 @@ impl Heard {
     }
 }
 
+/// What a log says, with what the container left in its termination message: that is neither cut nor rotated, and wins.
+/// Only outputs of a program that knows the channel stand in it, so the log is needed for those of others; where the
+/// log cannot be read, what the channel holds counts if nothing was left out of it.
+pub fn with_channel(heard: Heard, channel: &Channel) -> Heard {
+    let said = channel.outputs.iter().map(|(key, value)| (key.clone(), Json::from(value.clone())));
+    let outputs = match heard.outputs {
+        Ok(mut outputs) => match channel.in_log.iter().find(|key| !outputs.contains_key(*key)) {
+            None => {
+                outputs.extend(said);
+                Ok(outputs)
+            }
+            Some(key) => Err(format!(
+                "its output {key} is too long for the termination message of its container, and its log no longer \
+                 holds it: was the log rotated? print less to it, or store what is large in the location"
+            )),
+        },
+        Err(_) if channel.is_whole() && !channel.outputs.is_empty() => Ok(said.collect()),
+        Err(error) => Err(error),
+    };
+    let tail = if heard.tail.is_empty() { last_lines(&channel.text) } else { heard.tail };
+    Heard { outputs, tail, bytes: heard.bytes }
+}
+
+fn last_lines(text: &[String]) -> Vec<String> {
+    let mut listener = Listener::default();
+    text.iter().for_each(|line| listener.keep(line));
+    listener.tail.into()
+}
+
 /// Lines as the end of a sentence.
 pub fn last_words(lines: &[String]) -> String {
     if lines.is_empty() {
@@ -145,7 +175,42 @@ pub fn hear(text: &str) -> Heard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cistern_api::wire::output_line;
+    use cistern_api::wire::{channel_entry, output_line};
+
+    fn outputs(log: Result<&str, &str>, message: &str) -> Result<String, String> {
+        let heard = match log {
+            Ok(text) => hear(text),
+            Err(error) => Heard { outputs: Err(error.to_owned()), tail: vec![], bytes: 0 },
+        };
+        let both = with_channel(heard, &Channel::read(message)).outputs?;
+        Ok(both
+            .iter()
+            .map(|(key, value)| format!("{key}={}", value.as_str().unwrap()))
+            .collect::<Vec<_>>()
+            .join(" "))
+    }
+
+    #[test]
+    fn the_channel_and_the_log_say_together_what_was_put_out() {
+        let (ours, by_hand) = (output_line("a", "1").unwrap(), output_line("b", "2").unwrap());
+        let right = |text: &str| Ok(text.to_owned());
+        assert_eq!(outputs(Ok(&(ours.clone() + &by_hand)), &ours), right("a=1 b=2"));
+        assert_eq!(outputs(Ok(""), &ours), right("a=1"), "a log that was rotated");
+        assert_eq!(outputs(Err("no log"), &ours), right("a=1"));
+        assert_eq!(outputs(Err("no log"), "died of hunger"), Err("no log".to_owned()));
+        assert_eq!(outputs(Ok(&ours), &ours[..ours.len() - 3]), right("a=1"), "a message that was cut");
+        assert_eq!(outputs(Err("no log"), &(ours.clone() + &by_hand[..30])), Err("no log".to_owned()));
+    }
+
+    #[test]
+    fn an_output_that_only_the_log_has_must_be_in_it() {
+        let (a, long) = (output_line("a", "1").unwrap(), output_line("long", &"v".repeat(9000)).unwrap());
+        let message = a.clone() + &channel_entry(&long, "long", a.len() as u64, 4096);
+        assert!(outputs(Ok(&(a.clone() + &long)), &message).unwrap().starts_with("a=1 long=vvv"));
+        let lost = outputs(Ok("only the end of the log\n"), &message).unwrap_err();
+        assert!(lost.contains("output long") && lost.contains("rotated"), "{lost}");
+        assert_eq!(outputs(Err("no log"), &message), Err("no log".to_owned()));
+    }
 
     #[test]
     fn outputs_and_the_last_lines_are_kept() {

@@ -5,10 +5,12 @@
 //! * A pod carries a finalizer until its outcome has been recorded. So a pod that is not there has never
 //!   been created, and a call that is made again cannot run twice.
 
+use crate::profile::push;
 use crate::setting::{Setting, phase_mark};
 use crate::{mover, profile, strategic};
 use cistern_action::machine::{Call, PhaseId};
 use cistern_api::args;
+use cistern_api::wire::{CHANNEL, CHANNEL_BYTES, share_bytes};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 
@@ -31,6 +33,10 @@ pub const FINALIZER: &str = "cistern.dev/outcome-not-recorded";
 /// The container of a pod that has one.
 pub const CONTAINER: &str = "container";
 
+/// Where Kubernetes has a container leave its termination message if nothing else is said.
+const MESSAGE_PATH: &str = "/dev/termination-log";
+/// So many containers others may add to a pod (a service mesh adds two), and take their share of its messages.
+const FOREIGN_CONTAINERS: usize = 2;
 /// What [`mover::ANNOTATION`] says where the program is not wanted.
 const OFF: &str = "off";
 
@@ -82,6 +88,7 @@ pub fn manifest(call: &Call, setting: &Setting, wish: Wish) -> Result<Json, Stri
         strategic::merge(&mut spec, &patch).map_err(|e| format!("the podOverride of the {whose}: {e}"))?;
     }
     move_to_front(&mut spec, &first);
+    give_channel(&mut spec);
     profile::mount(&mut spec, &name);
     let mut metadata = json!({
         "name": name,
@@ -186,6 +193,21 @@ fn move_to_front(spec: &mut Json, name: &str) {
         let first = containers.remove(at);
         containers.insert(0, first);
     }
+}
+
+/// Names its termination message to the container whose outputs count, unless an override has done so.
+fn give_channel(spec: &mut Json) {
+    let count = |list: &str| spec[list].as_array().map_or(0, Vec::len);
+    let bytes = share_bytes(count("containers") + count("initContainers") + FOREIGN_CONTAINERS);
+    let first = &mut spec["containers"][0];
+    let named = first["env"].as_array().into_iter().flatten().any(|variable| variable["name"] == CHANNEL);
+    if named {
+        return;
+    }
+    let path = first["terminationMessagePath"].as_str().filter(|path| !path.is_empty());
+    let path = path.unwrap_or(MESSAGE_PATH).to_owned();
+    push(&mut first["env"], json!({ "name": CHANNEL, "value": path }));
+    push(&mut first["env"], json!({ "name": CHANNEL_BYTES, "value": bytes.to_string() }));
 }
 
 /// The ActionSet's, over them the blueprint's, over them what pods are found by.

@@ -6,15 +6,16 @@
 //! away when its outcome has been recorded.
 //!
 //! # Guarantees
-//! * No output is lost with a cut or rotated log that a container's termination message repeats, or that
-//!   another reading still finds; what was heard counts when two readings are alike.
+//! * Outputs of our own `kando` travel in the container's termination message, which is part of the pod's status:
+//!   they arrive whatever becomes of the log. What is too long for it, and what others print, is taken from the log:
+//!   what was heard counts when two readings are alike, and an output that a rotated log has lost is missed.
 //! * It ends: a log stream that hangs is left behind when the pod has ended.
 //!
 //! # If it crashes here
 //! The pod goes on, and the next [`run`] finds it. A pod that is not there has not run, because its
 //! finalizer keeps it until [`remove`].
 
-use crate::outputs::{Heard, Listener, hear};
+use crate::outputs::{Heard, Listener, with_channel};
 use crate::patience::{Looks, ask};
 use crate::pod::{ACTION, ACTION_SET_UID, FINALIZER, PHASE};
 use crate::ports::{Cluster, Inside, Patch, Refusal, Why};
@@ -22,9 +23,11 @@ use crate::profile;
 use crate::reference::of_kind;
 use crate::setting::Setting;
 use cistern_action::machine::Call;
+use cistern_api::wire::Channel;
 use cistern_api::{Object, ObjectReference};
 use serde_json::{Value as Json, json};
-use tokio::time::{Instant, timeout};
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
 
 /// Reasons for which a container will never start.
 const HOPELESS: [&str; 2] = ["InvalidImageName", "ErrImageNeverPull"];
@@ -40,6 +43,8 @@ const STUCK: [&str; 6] = [
 
 /// A log that has ended is read at most so often until two readings are alike.
 const READINGS_MAX: usize = 5;
+/// The pause before a log that is not to be had now is asked for again.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// How a pod ended.
 #[derive(Debug)]
@@ -81,7 +86,7 @@ pub async fn run(
     started(cluster, setting, &at).await?;
     let container = text(&manifest["spec"]["containers"][0]["name"]);
     let (pod, heard) = listen(cluster, setting, &at, &container).await?;
-    Ok(Ended { failure: failure(&pod, &at), heard: with_message(&pod, &container, heard) })
+    Ok(Ended { failure: failure(&pod, &at), heard: with_channel(heard, &channel(&pod, &container)) })
 }
 
 /// Takes a pod away whose outcome has been recorded.
@@ -199,7 +204,7 @@ async fn listen(
     let first = if whole {
         followed
     } else {
-        match ask(|| read(cluster, setting, &inside)).await {
+        match read_insisting(cluster, setting, &inside, &channel(&pod, container)).await {
             Ok(again) => joined(followed, again),
             Err(reason) => {
                 let outputs = followed.outputs.and(Err(format!("its log cannot be read: {reason}")));
@@ -208,6 +213,26 @@ async fn listen(
         }
     };
     Ok((pod, confirmed(cluster, setting, &inside, first).await))
+}
+
+/// The log, asked for as long as it takes; only a few times where everything that our own programs put out stands in
+/// the channel anyway.
+async fn read_insisting(
+    cluster: &dyn Cluster,
+    setting: &Setting,
+    inside: &Inside<'_>,
+    channel: &Channel,
+) -> Result<Heard, Refusal> {
+    if channel.outputs.is_empty() || !channel.is_whole() {
+        return ask(|| read(cluster, setting, inside)).await;
+    }
+    for _ in 1..READINGS_MAX {
+        match read(cluster, setting, inside).await {
+            Err(refusal) if refusal.why == Why::Busy => sleep(READ_AGAIN).await,
+            answer => return answer,
+        }
+    }
+    read(cluster, setting, inside).await
 }
 
 /// What was heard of a log that seems whole, once another reading says the same. One that is too long to be read again
@@ -268,23 +293,12 @@ fn joined(first: Heard, second: Heard) -> Heard {
     Heard { outputs, tail, bytes: second.bytes }
 }
 
-/// The container's termination message says outputs as its log does, and is neither cut nor rotated.
-fn with_message(pod: &Json, container: &str, heard: Heard) -> Heard {
+/// What the container left in its termination message.
+fn channel(pod: &Json, container: &str) -> Channel {
     let statuses = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
     let mut own = statuses.filter(|status| status["name"] == container);
     let message = own.next().and_then(|status| status["state"]["terminated"]["message"].as_str());
-    let Some(message) = message.filter(|message| !message.is_empty()) else { return heard };
-    let said = hear(message);
-    let tail = if heard.tail.is_empty() { said.tail } else { heard.tail };
-    let outputs = match (heard.outputs, said.outputs) {
-        (Ok(mut outputs), Ok(said)) => {
-            outputs.extend(said);
-            Ok(outputs)
-        }
-        (Err(_), Ok(said)) if !said.is_empty() => Ok(said),
-        (Err(error), _) | (_, Err(error)) => Err(error),
-    };
-    Heard { outputs, tail, bytes: heard.bytes }
+    message.map(Channel::read).unwrap_or_default()
 }
 
 /// Why a pod that has ended is no success.

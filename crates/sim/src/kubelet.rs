@@ -42,6 +42,7 @@ use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
@@ -84,6 +85,8 @@ struct Inner {
     /// Pods under way by uid, and how they hear of changes.
     pods: Mutex<HashMap<String, mpsc::UnboundedSender<Option<Pod>>>>,
     cut: Notify,
+    /// Whether logs are to be had.
+    logs_lost: AtomicBool,
 }
 
 /// Starts the node and waits until the cluster knows it.
@@ -104,6 +107,7 @@ pub async fn start(client: Client, setup: Setup) -> Result<Kubelet, String> {
         containers: Mutex::default(),
         pods: Mutex::default(),
         cut: Notify::new(),
+        logs_lost: AtomicBool::new(false),
     });
     inner.register().await?;
     tokio::spawn(serve::serve(inner.clone(), listener, acceptor));
@@ -115,6 +119,11 @@ impl Kubelet {
     /// Cuts every log and command that the API server follows, as a kubelet does that dies. Containers go on.
     pub fn cut(&self) {
         self.inner.cut.notify_waiters();
+    }
+
+    /// From now on no log can be read, as on a node whose disk is broken; or they can again.
+    pub fn lose_logs(&self, lost: bool) {
+        self.inner.logs_lost.store(lost, Ordering::Relaxed);
     }
 
     /// Shortens what a container has written so far to its last bytes, as rotation does.

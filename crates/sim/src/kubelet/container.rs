@@ -4,6 +4,7 @@ use super::image::PROGRAMS;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -186,8 +187,9 @@ impl Plan {
             std::fs::create_dir_all(self.folder.join(name))?;
         }
         let _ = std::fs::remove_file(self.folder.join("pid"));
+        // For everybody, as the kubelet has it: who writes there is the container's business.
         let message = File::create(self.folder.join("message"))?;
-        std::os::unix::fs::fchown(&message, Some(self.user), None)?;
+        message.set_permissions(std::fs::Permissions::from_mode(0o666))?;
         let mut mounts = File::create(self.folder.join("mounts"))?;
         for mount in &self.mounts {
             let mode = if mount.read_only { "ro" } else { "rw" };
@@ -257,7 +259,9 @@ fn run(mut command: Command, message: &Path) -> Ended {
         Err(_) => 128,
     };
     let mut said = Vec::new();
-    if let Ok(file) = File::open(message) {
+    if let Ok(mut file) = File::open(message) {
+        let len = file.metadata().map_or(0, |meta| meta.len());
+        let _ = file.seek(SeekFrom::Start(len.saturating_sub(MESSAGE_BYTES_MAX)));
         let _ = file.take(MESSAGE_BYTES_MAX).read_to_end(&mut said);
     }
     Ended { code, message: String::from_utf8_lossy(&said).into_owned() }

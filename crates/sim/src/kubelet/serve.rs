@@ -16,6 +16,7 @@ use rustls::server::WebPkiClientVerifier;
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::net::TcpListener;
@@ -82,6 +83,9 @@ async fn answer(node: &Arc<Inner>, request: Request<Incoming>) -> Response<Body>
     let path: Vec<&str> = request.uri().path().split('/').skip(1).collect();
     let found = |namespace: &str, pod: &str, name: &str| node.container(namespace, pod, name);
     match path[..] {
+        ["containerLogs", ..] if node.logs_lost.load(Ordering::Relaxed) => {
+            plain(StatusCode::INTERNAL_SERVER_ERROR, "the disk with the logs is broken".to_owned())
+        }
         ["containerLogs", namespace, pod, name] => match found(namespace, pod, name) {
             Some(container) => log(container, request.uri().query().unwrap_or_default()),
             None => plain(

@@ -3,6 +3,9 @@
 use super::container::Ended;
 use serde_json::{Value as Json, json};
 
+/// Kubernetes keeps no more of the termination messages of a pod together, in bytes.
+const MESSAGES_BYTES_MAX: usize = 12 << 10;
+
 /// A container as the API shows it.
 #[derive(Clone, Debug)]
 pub(super) enum State {
@@ -65,14 +68,15 @@ impl Slot {
         matches!(self.state, State::Running { .. })
     }
 
-    fn json(&self) -> Json {
+    /// With at most so many bytes of its termination message.
+    fn json(&self, message_bytes_max: usize) -> Json {
         let state = match &self.state {
             State::Waiting { reason, message } => {
                 json!({ "waiting": { "reason": reason, "message": message } })
             }
             State::Running { since } => json!({ "running": { "startedAt": since } }),
             State::Over { since, until, ended } => json!({ "terminated": {
-                "exitCode": ended.code, "message": ended.message, "startedAt": since, "finishedAt": until,
+                "exitCode": ended.code, "message": cut(&ended.message, message_bytes_max), "startedAt": since, "finishedAt": until,
                 "reason": if ended.code == 0 { "Completed" } else { "Error" },
             }}),
         };
@@ -82,6 +86,10 @@ impl Slot {
             "ready": self.runs() || done, "started": self.runs(), "restartCount": self.restarts,
         })
     }
+}
+
+fn cut(text: &str, bytes_max: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes_max)]
 }
 
 /// The phase of a pod with these containers.
@@ -100,7 +108,9 @@ pub(super) fn phase(slots: &[Slot]) -> &'static str {
 
 /// The status of a pod that began at `since`, as a patch.
 pub(super) fn patch(slots: &[Slot], since: &str) -> Json {
-    let of = |init: bool| slots.iter().filter(|s| s.init == init).map(Slot::json).collect::<Vec<_>>();
+    // The messages of a pod share what Kubernetes keeps of them.
+    let share = MESSAGES_BYTES_MAX / slots.len().max(1);
+    let of = |init: bool| slots.iter().filter(|s| s.init == init).map(|s| s.json(share)).collect::<Vec<_>>();
     let ready = slots.iter().filter(|s| !s.init).all(Slot::runs);
     let initialized = slots.iter().filter(|s| s.init).all(|s| s.code() == Some(0));
     let condition = |kind: &str, holds: bool| json!({ "type": kind, "status": if holds { "True" } else { "False" }, "lastTransitionTime": since });
