@@ -11,10 +11,12 @@ use tokio::time::Instant;
 /// How often the line is drawn again.
 const DRAW: Duration = Duration::from_millis(200);
 
-/// How often a controller is told.
-const TELL: Duration = Duration::from_secs(10);
-/// Environment variable: a controller reads the log, and wants to know how far a stream is.
+/// Environment variable: a controller reads the log, and wants to know how far a stream is, every so many seconds.
 pub const LINES: &str = "CISTERN_PROGRESS_LINES";
+/// How often a controller is told, in seconds.
+pub const LINES_SECS: &str = "10";
+/// More than that a stream never has behind it before its end.
+const PERCENT_MAX: u64 = 99;
 
 /// Counts for a command, and says what the engine wants said.
 pub struct Meter {
@@ -83,16 +85,18 @@ impl Meter {
 
     /// In a pod of a controller that wants to know ([`LINES`]): says now and then how far `work` is.
     pub async fn telling<T>(&self, work: impl Future<Output = T>) -> T {
-        if variable(LINES).is_none() {
-            return work.await;
-        }
-        let mut ticks = tokio::time::interval(TELL);
+        let every_secs = variable(LINES).and_then(|text| text.parse().ok()).filter(|secs| *secs > 0);
+        let Some(every_secs) = every_secs else { return work.await };
+        let mut ticks = tokio::time::interval(Duration::from_secs(every_secs));
         ticks.tick().await;
         tokio::pin!(work);
         loop {
             tokio::select! {
                 done = &mut work => return done,
-                _ = ticks.tick() => show::pass_on(progress_line_of_phase(|what| self.get(what)).as_bytes()),
+                _ = ticks.tick() => {
+                    let progress = progress_of_phase(|what| self.get(what), self.secs());
+                    show::pass_on(cistern_api::wire::progress_line(&progress).as_bytes());
+                }
             }
         }
     }
@@ -119,14 +123,34 @@ async fn moving<T>(context: &Context, line: impl Fn() -> String, work: impl Futu
     }
 }
 
-/// What the controller is told: bytes that went to the location, and that came from it.
-fn progress_line_of_phase(sum: impl Fn(Counter) -> u64) -> String {
-    let bytes = |what| i64::try_from(sum(what)).unwrap_or(i64::MAX);
-    cistern_api::wire::progress_line(&PhaseProgress {
-        uploaded_bytes: bytes(Counter::StoredBytes),
-        downloaded_bytes: bytes(Counter::WrittenBytes),
+/// What the controller is told: bytes that went to the location, and that came from it. Where it is known how long the
+/// stream probably is, also how much of it is done, what the whole will be, and when.
+fn progress_of_phase(sum: impl Fn(Counter) -> u64, secs: f64) -> PhaseProgress {
+    let shown = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    let (read, written) = (sum(Counter::ReadBytes), sum(Counter::WrittenBytes));
+    let (stored, expected) = (sum(Counter::StoredBytes), sum(Counter::ExpectedBytes));
+    let done = read.max(written);
+    let mut progress = PhaseProgress {
+        uploaded_bytes: shown(stored),
+        downloaded_bytes: shown(written),
         ..PhaseProgress::default()
-    })
+    };
+    if done == 0 || expected == 0 {
+        return progress;
+    }
+    let percent = u128::from(done) * 100 / u128::from(expected);
+    progress.progress_percent = percent.min(PERCENT_MAX.into()).to_string();
+    // A stream that is longer than the last one has no end in sight.
+    if done < expected {
+        let whole = expected as f64 / done as f64;
+        progress.estimated_secs = shown((secs * (whole - 1.0)).ceil() as u64);
+        if read > 0 {
+            progress.estimated_upload_bytes = shown((stored as f64 * whole) as u64);
+        } else {
+            progress.estimated_download_bytes = shown(expected);
+        }
+    }
+    progress
 }
 
 /// `12 of 340 packs  1.20 GiB moved  about 2 min 5 s left`
@@ -165,8 +189,6 @@ fn progress_line(bytes: u64, secs: f64, known: Option<u64>, expected_bytes: Opti
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::disallowed_methods, reason = "a test may unwrap")]
-
     use super::*;
 
     #[test]
@@ -176,15 +198,26 @@ mod tests {
     }
 
     #[test]
-    fn a_controller_is_told_of_bytes_both_ways() {
-        let sum = |counter| match counter {
-            Counter::StoredBytes => 7,
-            Counter::WrittenBytes => 5,
-            _ => 1,
+    fn a_controller_is_told_how_far_a_stream_is() {
+        use Counter::{ExpectedBytes, ReadBytes, StoredBytes, WrittenBytes};
+        let told = |counted: &[(Counter, u64)]| {
+            progress_of_phase(
+                |counter| counted.iter().find(|(c, _)| *c == counter).map_or(0, |(_, n)| *n),
+                30.0,
+            )
         };
-        let line = progress_line_of_phase(sum);
-        let told = cistern_api::wire::progress_in(line.trim_end()).unwrap();
-        assert_eq!((told.uploaded_bytes, told.downloaded_bytes), (7, 5));
+        let bytes_only = told(&[(ReadBytes, 700), (StoredBytes, 7)]);
+        assert_eq!(bytes_only, PhaseProgress { uploaded_bytes: 7, ..PhaseProgress::default() });
+        let push = told(&[(ReadBytes, 300), (StoredBytes, 10), (ExpectedBytes, 1200)]);
+        assert_eq!((push.progress_percent.as_str(), push.estimated_secs), ("25", 90));
+        assert_eq!((push.uploaded_bytes, push.estimated_upload_bytes), (10, 40));
+        let pull = told(&[(WrittenBytes, 300), (ExpectedBytes, 1200)]);
+        assert_eq!((pull.progress_percent.as_str(), pull.estimated_secs), ("25", 90));
+        assert_eq!((pull.downloaded_bytes, pull.estimated_download_bytes), (300, 1200));
+        let longer = told(&[(ReadBytes, 5000), (StoredBytes, 10), (ExpectedBytes, 1200)]);
+        assert_eq!((longer.progress_percent.as_str(), longer.estimated_secs), ("99", 0));
+        assert_eq!(longer.estimated_upload_bytes, 0);
+        assert_eq!(told(&[(ExpectedBytes, 1200)]), PhaseProgress::default(), "nothing has happened yet");
     }
 
     #[test]

@@ -144,6 +144,11 @@ fn phase(out: &mut String, what: &str, phase: &Phase) {
             let _ = write!(state, "  {} {way}", show::size(bytes));
         }
     }
+    if let Some(secs) =
+        Some(progress.estimated_secs).filter(|secs| *secs > 0 && phase.state == State::Running)
+    {
+        let _ = write!(state, "  about {} left", show::duration(secs as f64));
+    }
     if let Some(Time(when)) = &progress.last_transition_time {
         let _ = write!(state, "  since {when}");
     }

@@ -137,7 +137,7 @@ fn news(before: &ActionSetStatus, after: &ActionSetStatus) -> Vec<String> {
     lines
 }
 
-/// `running backupToStore  40%  1.20 GiB up`
+/// `running backupToStore  40%  1.20 GiB of 3.00 GiB up  about 2 min 5 s left`
 pub fn far(status: &ActionSetStatus) -> String {
     let progress = &status.progress;
     let state = if status.state == State::Unset { "waiting to be taken up" } else { status.state.as_str() };
@@ -156,6 +156,9 @@ pub fn far(status: &ActionSetStatus) -> String {
     };
     parts.extend(moved(progress.uploaded_bytes, progress.estimated_upload_bytes, "up"));
     parts.extend(moved(progress.downloaded_bytes, progress.estimated_download_bytes, "down"));
+    let running = phases(status).filter(|(_, phase)| phase.state == State::Running);
+    let left_secs = running.map(|(_, phase)| phase.progress.estimated_secs).max().filter(|secs| *secs > 0);
+    parts.extend(left_secs.map(|secs| format!("about {} left", show::duration(secs as f64))));
     parts.join("  ")
 }
 
@@ -215,7 +218,12 @@ mod tests {
         status.progress.uploaded_bytes = 1 << 20;
         status.progress.estimated_upload_bytes = 3 << 20;
         status.progress.downloaded_bytes = 5;
-        assert_eq!(far(&status), "running dump\\u{1b}[2J  40%  1.00 MiB of 3.00 MiB up  5 B down");
+        let line = "running dump\\u{1b}[2J  40%  1.00 MiB of 3.00 MiB up  5 B down";
+        assert_eq!(far(&status), line);
+        let phase = |state: &str, secs: i64| json!({"name": "dump", "state": state, "progress": {"estimatedTimeSeconds": secs}});
+        let phases = [phase("complete", 900), phase("running", 125), phase("running", 30)];
+        status.actions = serde_json::from_value(json!([{"name": "backup", "phases": phases}])).unwrap();
+        assert_eq!(far(&status), format!("{line}  about 2 min 5 s left"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -67,7 +67,8 @@ fn become_program(command: &[OsString]) -> Failure {
     let folder = own.parent().unwrap_or(Path::new("/")).display();
     let path = format!("{folder}:{}", variable("PATH").unwrap_or_else(|| PATH.to_owned()));
     // The controller that put this program here reads the log.
-    let error =
-        Process::new(&command[0]).args(&command[1..]).env("PATH", path).env(progress::LINES, "1").exec();
+    let mut process = Process::new(&command[0]);
+    process.args(&command[1..]).env("PATH", path).env(progress::LINES, progress::LINES_SECS);
+    let error = process.exec();
     Failure::new(Exit::Other, format!("cannot start `{}`: {error}", command[0].to_string_lossy()))
 }

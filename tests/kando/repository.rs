@@ -4,6 +4,8 @@ use crate::bare::request;
 use crate::place::Place;
 use crate::support::assert_failed;
 use crate::support::home::{Ran, gunzip, gzip, pg_dump, run};
+use cistern_api::PhaseProgress;
+use cistern_api::wire::progress_in;
 use serde_json::{Value, json};
 
 /// A repository in S3 under the profile's prefix, whose key is kept in the home.
@@ -157,6 +159,34 @@ fn a_snapshot_reference_leads_back_to_its_snapshot() {
     let ran = pull(&foreign);
     assert_failed(&ran, 2);
     assert!(ran.err.contains("kopia"), "{}", ran.err);
+}
+
+#[test]
+fn a_push_says_how_far_it_is_by_the_length_of_the_last_one() {
+    let place = Place::nowhere();
+    place.home.ok(&["init"], b"");
+    let push = |script: &str| {
+        let channel = place.home.path("channel");
+        std::fs::write(&channel, "").unwrap();
+        let mut command =
+            place.command(&["location", "push", "-s", "db", "-o", "snap", "--", "sh", "-c", script]);
+        command.env("CISTERN_REPOSITORY", place.home.repository()).env("CISTERN_PROGRESS_LINES", "1");
+        command.env("CISTERN_OUTPUT_CHANNEL", &channel);
+        let ran = run(command, b"");
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        assert_eq!(std::fs::read(&channel).unwrap(), ran.out, "the reference is in the channel");
+        let lines: Vec<PhaseProgress> = ran.err.lines().filter_map(progress_in).collect();
+        assert!(!lines.is_empty(), "{}", ran.err);
+        lines
+    };
+    let halves = "head -c 40000000 /dev/zero; sleep 2.5; head -c 40000000 /dev/zero";
+    let first = push(halves);
+    assert!(first.iter().all(|p| p.progress_percent.is_empty() && p.estimated_secs == 0), "{first:?}");
+    let second = push(halves);
+    let half = |p: &PhaseProgress| (40..60).contains(&p.progress_percent.parse::<u8>().unwrap_or(0));
+    assert!(second.iter().any(|p| half(p) && (1..10).contains(&p.estimated_secs)), "{second:?}");
+    let longer = push("head -c 120000000 /dev/zero; sleep 2.5; echo end");
+    assert!(longer.iter().any(|p| p.progress_percent == "99" && p.estimated_secs == 0), "{longer:?}");
 }
 
 #[test]

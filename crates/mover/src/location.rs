@@ -105,7 +105,8 @@ impl Location {
                 (name, Stored::Snapshot(Box::new(push.ingest(Box::new(intake), watch).await?)))
             }
             (None, Some(plain)) => {
-                (path.key().to_owned(), Stored::Object(Box::new(plain.take_in(path, intake).await?)))
+                let upload = plain.take_in(path, intake, &*watch).await?;
+                (path.key().to_owned(), Stored::Object(Box::new(upload)))
             }
             (None, None) => return Err(nowhere("push")),
         };
@@ -166,7 +167,7 @@ impl Location {
             (Source::Snapshot(snapshot), Some(repository), _) => {
                 pull_snapshot(repository, &snapshot, sink, watch).await
             }
-            (Source::Object(found), _, Some(plain)) => plain.pull(found, sink).await,
+            (Source::Object(found), _, Some(plain)) => plain.pull(found, sink, &*watch).await,
             _ => Err(nowhere("pull")),
         }
     }

@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::intake::Intake;
 use crate::path::StreamPath;
 use bytes::Bytes;
-use cistern_repo::{Sink, printable};
+use cistern_repo::{Counter, Observer, Sink, printable};
 use cistern_store::{Cloud, ErrorKind, Found, Objects, Options, Upload};
 use futures::{StreamExt as _, TryStreamExt as _};
 use std::io::{Read, Write};
@@ -80,7 +80,12 @@ impl Plain {
     }
 
     /// Sends a stream to where the object will be, without making it visible.
-    pub(crate) async fn take_in(&self, path: &StreamPath, mut intake: Intake) -> Result<Upload, Error> {
+    pub(crate) async fn take_in(
+        &self,
+        path: &StreamPath,
+        mut intake: Intake,
+        watch: &dyn Observer,
+    ) -> Result<Upload, Error> {
         let mut upload = self.objects().await?.write(path.key())?;
         let (out, mut pieces) = mpsc::channel::<std::io::Result<Bytes>>(PIECES);
         tokio::task::spawn_blocking(move || {
@@ -95,7 +100,10 @@ impl Plain {
         let unreadable =
             |e: std::io::Error| Error::Stream { doing: "read the stream".into(), why: e.to_string() };
         while let Some(piece) = pieces.recv().await {
-            upload.write(piece.map_err(unreadable)?).await?;
+            let piece = piece.map_err(unreadable)?;
+            let len = piece.len() as u64;
+            upload.write(piece).await?;
+            watch.count(Counter::StoredBytes, len);
         }
         Ok(upload)
     }
@@ -111,7 +119,8 @@ impl Plain {
         }
     }
 
-    pub(crate) async fn pull(&self, found: Found, mut sink: Sink) -> Result<(), Error> {
+    pub(crate) async fn pull(&self, found: Found, mut sink: Sink, watch: &dyn Observer) -> Result<(), Error> {
+        watch.count(Counter::ExpectedBytes, found.size_bytes);
         let (out, mut waiting) = mpsc::channel::<Bytes>(1);
         let writer = tokio::task::spawn_blocking(move || {
             while let Some(piece) = waiting.blocking_recv() {
@@ -121,9 +130,11 @@ impl Plain {
         });
         let mut pieces = self.objects().await?.read(found);
         while let Some(piece) = pieces.try_next().await? {
+            let len = piece.len() as u64;
             if out.send(piece).await.is_err() {
                 break;
             }
+            watch.count(Counter::WrittenBytes, len);
         }
         drop(out);
         writer.await.map_err(std::io::Error::other).and_then(|written| written).map_err(unwritable)

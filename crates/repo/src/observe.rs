@@ -25,6 +25,9 @@ pub enum Counter {
     Chunks,
     /// Chunks there are to look at in all.
     ChunksTotal,
+    /// Bytes the stream will have: one that goes out has so many; one that comes in is taken to be as long as the
+    /// last of its name, and nothing is expected where there is none, or none can be read.
+    ExpectedBytes,
 }
 
 /// Someone who wants to know. Called often and from many threads; must not block.
@@ -46,7 +49,7 @@ impl Observer for Silent {
 /// Keeps the sums; what progress lines and tests read.
 #[derive(Default)]
 pub struct Sums {
-    sums: [AtomicU64; 10],
+    sums: [AtomicU64; 11],
 }
 
 impl Sums {

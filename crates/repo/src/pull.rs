@@ -86,6 +86,7 @@ impl Repository {
                 format!("it takes a credential of role pull, this one is of role {}", self.keys().role());
             return Err(Error::new(ErrorKind::Denied, doing, why));
         }
+        watch.count(Counter::ExpectedBytes, snapshot.snapshot.raw_bytes);
         let source = Arc::new(Source::open(self).await?);
         let units = units(nodes(source.clone(), &snapshot.snapshot));
         let threads = self.world().threads();

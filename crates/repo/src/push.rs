@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::index::Index;
 use crate::ingest::{Pipeline, Source, Uploads};
 use crate::kept::Kept;
-use crate::observe::Observer;
+use crate::observe::{Counter, Observer};
 use crate::repository::Repository;
 use crate::snapshots::SnapshotInfo;
 use crate::view::View;
@@ -150,6 +150,8 @@ impl Push {
                 "{list} is damaged, so nothing that is stored counts and all is stored anew: run `cistern repair`"
             ));
         }
+        watch
+            .count(Counter::ExpectedBytes, self.previous().map_or(0, |previous| previous.snapshot.raw_bytes));
         let (bases, deltas) = self.bases().await?;
         let data_key = keys.new_data_key(self.session.id(), world.random()).expect("required when it began");
         if let Some(kept) = self.repo.kept.as_ref().filter(|_| self.options.deltas && !keys.can_read()) {

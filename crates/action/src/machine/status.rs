@@ -91,6 +91,7 @@ pub(super) fn retry(status: &mut ActionSetStatus, call: CallId, reason: &str, ti
         phase.retry_time = Some(time);
         phase.last_error = reason.chars().take(LAST_ERROR_CHARS_MAX).collect();
         phase.progress.last_transition_time = Some(now.clone());
+        phase.progress.estimated_secs = 0;
     }
     recount(status, now);
 }
@@ -98,13 +99,19 @@ pub(super) fn retry(status: &mut ActionSetStatus, call: CallId, reason: &str, ti
 /// The phase has ended. The ActionSet is still under way: deferred phases and other actions go on.
 pub(super) fn end(status: &mut ActionSetStatus, call: CallId, outcome: Result<&Object, String>, now: &Time) {
     if let Some(phase) = phase_mut(status, call) {
-        phase.progress.last_transition_time = Some(now.clone());
+        let progress = &mut phase.progress;
+        progress.last_transition_time = Some(now.clone());
+        progress.estimated_secs = 0;
         match &outcome {
             Ok(output) => {
+                progress.uploaded_bytes = progress.uploaded_bytes.max(stored_bytes(output));
+                progress.progress_percent = "100".to_owned();
+                // What was expected is known by now.
+                let (up, down) = (progress.uploaded_bytes, progress.downloaded_bytes);
+                progress.estimated_upload_bytes = progress.estimated_upload_bytes.min(up);
+                progress.estimated_download_bytes = progress.estimated_download_bytes.min(down);
                 phase.state = State::Complete;
                 phase.output = (*output).clone();
-                phase.progress.uploaded_bytes = phase.progress.uploaded_bytes.max(stored_bytes(output));
-                phase.progress.progress_percent = "100".to_owned();
             }
             Err(_) => phase.state = State::Failed,
         }
