@@ -2,6 +2,9 @@
 //!
 //! Names and labels are an interface: dashboards and alerts in `deploy/` go by them. The number of series is
 //! bounded: beyond that, new objects are counted in `cistern_series_dropped_total` and not by themselves.
+//!
+//! Counters begin at zero with each process. What is said of the *last* backup does not: it is found again in the
+//! ActionSets that are there when a controller begins.
 
 use cistern_api::wire::SnapshotJson;
 use cistern_api::{ActionStatus, Object, RepositoryStatus, State, TaskResult, TaskStatus, Time};
@@ -11,7 +14,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use std::collections::{BTreeSet, HashSet};
+use serde::Deserialize as _;
+use serde_json::Value as Json;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
@@ -83,6 +88,8 @@ pub struct Metrics {
     last_success: Family<OfObject, Gauge>,
     read_bytes: Family<OfObject, Counter>,
     stored_bytes: Family<OfObject, Counter>,
+    last_read_bytes: Family<OfObject, Gauge>,
+    last_stored_bytes: Family<OfObject, Gauge>,
     dedup_ratio: Family<OfObject, Ratio>,
     repository_bytes: Family<OfRepository, Gauge>,
     repository_stream_bytes: Family<OfRepository, Gauge>,
@@ -94,8 +101,8 @@ pub struct Metrics {
     repositories: Mutex<BTreeSet<(String, String)>>,
     events_dropped: Counter,
     series_dropped: Counter,
-    /// The series that have labels users choose, as far as there was room.
-    series: Mutex<HashSet<OfObject>>,
+    /// The series that have labels users choose, as far as there was room, with the last success in Unix time.
+    series: Mutex<HashMap<OfObject, Option<i64>>>,
 }
 
 /// Why something the controller does for an ActionSet did not work.
@@ -132,6 +139,8 @@ impl Metrics {
             last_success: Family::default(),
             read_bytes: Family::default(),
             stored_bytes: Family::default(),
+            last_read_bytes: Family::default(),
+            last_stored_bytes: Family::default(),
             dedup_ratio: Family::default(),
             repository_bytes: Family::default(),
             repository_stream_bytes: Family::default(),
@@ -160,6 +169,9 @@ impl Metrics {
         r.register("last_success_timestamp_seconds", help, self.last_success.clone());
         r.register("stream_bytes", "Bytes of the streams that were backed up", self.read_bytes.clone());
         r.register("stored_bytes", "Bytes that they took in the repository", self.stored_bytes.clone());
+        r.register("last_stream_bytes", "Bytes of the last stream", self.last_read_bytes.clone());
+        let help = "Bytes that the last stream took in the repository";
+        r.register("last_stored_bytes", help, self.last_stored_bytes.clone());
         let help = "Bytes of the last stream for each byte that it took in the repository";
         r.register("dedup_ratio", help, self.dedup_ratio.clone());
         self.register_repositories();
@@ -294,42 +306,65 @@ impl Metrics {
     }
 
     fn action_ended(&self, action: &ActionStatus, well: bool, now: &Time) {
-        let object = OfObject {
-            blueprint: action.blueprint.clone(),
-            action: action.name.clone(),
-            kind: action.object.kind.clone(),
-            object_namespace: action.object.namespace.clone(),
-            object: action.object.name.clone(),
-        };
+        let object = OfObject::of(action);
         if !self.room_for(&object) {
             return;
         }
         let (blueprint, name) = (action.blueprint.clone(), action.name.clone());
         self.ended.get_or_create(&OfAction { blueprint, action: name, result: result(well) }).inc();
         if well {
-            self.last_success.get_or_create(&object).set(now.0.as_second());
-            self.count_bytes(action, &object);
-        }
-    }
-
-    /// Bytes that the mover told of in the outputs of the phases.
-    fn count_bytes(&self, action: &ActionStatus, object: &OfObject) {
-        for snapshot in action.phases.iter().flat_map(|phase| snapshots(&phase.output)) {
-            let bytes = |n: i64| u64::try_from(n).unwrap_or(0);
-            let (read, stored) = (bytes(snapshot.logical_bytes), bytes(snapshot.physical_bytes));
-            self.read_bytes.get_or_create(object).inc_by(read);
-            self.stored_bytes.get_or_create(object).inc_by(stored);
+            let (read, stored) = self.succeeded(action, &object, now.0.as_second());
             if read > 0 {
-                self.dedup_ratio.get_or_create(object).set(read as f64 / stored.max(1) as f64);
+                self.read_bytes.get_or_create(&object).inc_by(read);
+                self.stored_bytes.get_or_create(&object).inc_by(stored);
             }
         }
     }
 
+    /// Takes from an ActionSet of the past what is said of the last success of its actions, unless a later one is
+    /// known.
+    pub(crate) fn remember(&self, action_set: &Json) {
+        let status = &action_set["status"];
+        if status["state"] != State::Complete.as_str() {
+            return;
+        }
+        // Kanister's own controller knows no time of completion.
+        let times = [&status["completionTime"], &status["progress"]["lastTransitionTime"]];
+        let mut times = times.into_iter().filter_map(|time| time.as_str()?.parse::<jiff::Timestamp>().ok());
+        let Some(ended) = times.next() else { return };
+        for action in status["actions"].as_array().into_iter().flatten() {
+            let Ok(action) = ActionStatus::deserialize(action) else { continue };
+            let object = OfObject::of(&action);
+            if self.room_for(&object) {
+                self.succeeded(&action, &object, ended.as_second());
+            }
+        }
+    }
+
+    /// The action succeeded; the bytes of its streams, and what they took. Says so unless a later success is known.
+    fn succeeded(&self, action: &ActionStatus, object: &OfObject, at: i64) -> (u64, u64) {
+        let (read, stored) = bytes(action);
+        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = series.entry(object.clone()).or_default();
+        if last.is_some_and(|last| last > at) {
+            return (read, stored);
+        }
+        *last = Some(at);
+        self.last_success.get_or_create(object).set(at);
+        if read > 0 {
+            let shown = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
+            self.last_read_bytes.get_or_create(object).set(shown(read));
+            self.last_stored_bytes.get_or_create(object).set(shown(stored));
+            self.dedup_ratio.get_or_create(object).set(read as f64 / stored.max(1) as f64);
+        }
+        (read, stored)
+    }
+
     fn room_for(&self, object: &OfObject) -> bool {
         let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = series.contains(object) || series.len() < SERIES_MAX;
+        let room = series.contains_key(object) || series.len() < SERIES_MAX;
         if room {
-            series.insert(object.clone());
+            series.entry(object.clone()).or_default();
         } else {
             self.series_dropped.inc();
         }
@@ -339,6 +374,27 @@ impl Metrics {
 
 fn tasks(status: &RepositoryStatus) -> [(&'static str, &TaskStatus); 3] {
     [("check", &status.check), ("prune", &status.prune), ("verify", &status.verify)]
+}
+
+impl OfObject {
+    fn of(action: &ActionStatus) -> OfObject {
+        OfObject {
+            blueprint: action.blueprint.clone(),
+            action: action.name.clone(),
+            kind: action.object.kind.clone(),
+            object_namespace: action.object.namespace.clone(),
+            object: action.object.name.clone(),
+        }
+    }
+}
+
+/// Bytes that the mover told of in the outputs of the phases: of the streams, and what they took.
+fn bytes(action: &ActionStatus) -> (u64, u64) {
+    let bytes = |n: i64| u64::try_from(n).unwrap_or(0);
+    let told = action.phases.iter().flat_map(|phase| snapshots(&phase.output));
+    told.fold((0, 0), |(read, stored), snapshot| {
+        (read + bytes(snapshot.logical_bytes), stored + bytes(snapshot.physical_bytes))
+    })
 }
 
 fn gauge(count: usize) -> i64 {
@@ -394,10 +450,56 @@ mod tests {
             format!("cistern_last_success_timestamp_seconds{{{labels}}} {}", now.0.as_second()),
             format!("cistern_stream_bytes_total{{{labels}}} 1000"),
             format!("cistern_stored_bytes_total{{{labels}}} 10"),
+            format!("cistern_last_stream_bytes{{{labels}}} 1000"),
+            format!("cistern_last_stored_bytes{{{labels}}} 10"),
             format!("cistern_dedup_ratio{{{labels}}} 100.0"),
         ] {
             assert!(page.lines().any(|l| l == line), "{line} is not in\n{page}");
         }
+    }
+
+    /// An ActionSet of the past.
+    fn ended(object: &str, state: &str, at: &str, read: u64) -> Json {
+        let mut action = serde_json::to_value(action(object)).unwrap();
+        let snapshot = json!({ "id": "7", "logicalSize": read, "physicalSize": 10 }).to_string();
+        action["phases"][0]["output"]["snap"] = snapshot.into();
+        json!({ "status": { "state": state, "completionTime": at, "actions": [action] } })
+    }
+
+    #[test]
+    fn the_last_success_is_found_again() {
+        let metrics = Metrics::new();
+        metrics.remember(&ended("db", "complete", "2026-01-02T00:00:00Z", 500));
+        metrics.remember(&ended("db", "complete", "2026-01-01T00:00:00Z", 400));
+        metrics.remember(&ended("db", "failed", "2026-01-03T00:00:00Z", 300));
+        metrics.remember(&json!({ "status": { "state": "complete" } }));
+        metrics.remember(&json!({}));
+        let mut theirs = ended("web", "complete", "", 0);
+        theirs["status"]["progress"]["lastTransitionTime"] = json!("2026-01-01T00:00:00Z");
+        metrics.remember(&theirs);
+        let second = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_second();
+        let shows = |name: &str, object: &str, value: i64| {
+            let page = metrics.render();
+            let series =
+                |line: &&str| line.starts_with(name) && line.contains(&format!("object=\"{object}\""));
+            let line = page.lines().find(series).map(str::to_owned);
+            assert!(
+                line.as_ref().is_some_and(|line| line.ends_with(&format!("}} {value}"))),
+                "{name} {line:?}"
+            );
+        };
+        shows("cistern_last_success_timestamp_seconds{", "db", second("2026-01-02T00:00:00Z"));
+        shows("cistern_last_success_timestamp_seconds{", "web", second("2026-01-01T00:00:00Z"));
+        shows("cistern_last_stream_bytes{", "db", 500);
+        assert!(
+            !metrics.render().contains("cistern_stream_bytes_total{"),
+            "a counter counts what happens now"
+        );
+        let now = Time("2026-01-04T00:00:00Z".parse().unwrap());
+        metrics.action_set_ended(State::Complete, &[action("db")], &now);
+        metrics.remember(&ended("db", "complete", "2026-01-02T00:00:00Z", 500));
+        shows("cistern_last_success_timestamp_seconds{", "db", second("2026-01-04T00:00:00Z"));
+        shows("cistern_last_stream_bytes{", "db", 1000);
     }
 
     #[test]

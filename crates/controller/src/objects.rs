@@ -95,6 +95,11 @@ impl Held {
         self.raw["metadata"]["annotations"][STARTED].as_str().unwrap_or_default()
     }
 
+    /// The same at a glance.
+    pub(crate) fn glance(&self) -> Glance {
+        Glance::of(&self.raw)
+    }
+
     /// The controller that wrote its status last.
     fn holder(&self) -> &str {
         self.raw["metadata"]["annotations"][HELD_BY].as_str().unwrap_or_default()
@@ -154,6 +159,11 @@ impl Glance {
             held_back: held_back(status),
         }
     }
+
+    /// A phase of it has begun, or it has come to its end.
+    pub(crate) fn begun(&self) -> bool {
+        !matches!(self.state, State::Unset | State::Pending)
+    }
 }
 
 /// Whether the status says that it is suspended, and nothing runs that somebody would have to take up.
@@ -193,7 +203,18 @@ pub(crate) struct Objects {
 impl Objects {
     /// ActionSets of a namespace with these labels, at a glance; of all namespaces if it is empty. Asked once.
     pub(crate) async fn glance(&self, namespace: &str, selector: &str) -> Result<Vec<Glance>, Refusal> {
+        self.glance_with(namespace, selector, |_| ()).await
+    }
+
+    /// The same, showing each of them as it is as well.
+    pub(crate) async fn glance_with(
+        &self,
+        namespace: &str,
+        selector: &str,
+        show: impl Fn(&Json) + Send,
+    ) -> Result<Vec<Glance>, Refusal> {
         let found = self.cluster.list(&of_kind("actionset", namespace, ""), selector).await?;
+        found.iter().for_each(show);
         Ok(found.iter().map(Glance::of).collect())
     }
 

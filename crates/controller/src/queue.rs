@@ -1,7 +1,7 @@
 //! ActionSets that wait for their turn, and how many are under way: pure, names only.
 //!
 //! Namespaces take turns, so that a thousand ActionSets of one do not keep the others waiting; within one, those
-//! come first that a controller has begun before, then the oldest.
+//! come first that a controller has begun before, then the oldest. What only has to be ended waits for nobody's turn.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
@@ -13,6 +13,9 @@ pub struct Place {
     /// Its name.
     pub name: String,
 }
+
+/// So many at a time are ended that never began.
+const ENDINGS_MAX: usize = 10;
 
 /// The line of each namespace.
 #[derive(Debug, Default)]
@@ -32,6 +35,10 @@ pub(crate) struct Queue {
     under_way: usize,
     under_way_max: usize,
     per_namespace_max: usize,
+    /// Who only has to be ended, and takes up no place.
+    to_end: VecDeque<Place>,
+    /// Who is being ended.
+    endings: HashSet<Place>,
 }
 
 impl Queue {
@@ -44,6 +51,8 @@ impl Queue {
             under_way: 0,
             under_way_max,
             per_namespace_max,
+            to_end: VecDeque::new(),
+            endings: HashSet::new(),
         }
     }
 
@@ -57,6 +66,30 @@ impl Queue {
         }
         let line = self.lines.entry(place.namespace.clone()).or_default();
         if first { line.waiting.push_front(place) } else { line.waiting.push_back(place) }
+    }
+
+    /// Takes an ActionSet that is not under way out of its line: it only has to be ended.
+    pub(crate) fn push_to_end(&mut self, place: Place) {
+        if self.known.insert(place.clone()) {
+            self.to_end.push_back(place);
+            return;
+        }
+        // Not there if it is to be ended already.
+        let Some(line) = self.lines.get_mut(&place.namespace) else { return };
+        let Some(at) = line.waiting.iter().position(|waiting| *waiting == place) else { return };
+        line.waiting.remove(at);
+        self.close(&place.namespace);
+        self.to_end.push_back(place);
+    }
+
+    /// The next one that only has to be ended.
+    pub(crate) fn next_to_end(&mut self) -> Option<Place> {
+        if self.endings.len() >= ENDINGS_MAX {
+            return None;
+        }
+        let place = self.to_end.pop_front()?;
+        self.endings.insert(place.clone());
+        Some(place)
     }
 
     /// The next one whose turn it is; it is under way from now on.
@@ -78,23 +111,28 @@ impl Queue {
         None
     }
 
-    /// One that was under way is no more.
+    /// One that was under way, or being ended, is no more.
     pub(crate) fn done(&mut self, place: &Place) {
-        if !self.known.remove(place) {
+        if !self.known.remove(place) || self.endings.remove(place) {
             return;
         }
         self.under_way = self.under_way.saturating_sub(1);
         let Some(line) = self.lines.get_mut(&place.namespace) else { return };
         line.under_way = line.under_way.saturating_sub(1);
-        if line.under_way == 0 && line.waiting.is_empty() {
-            self.lines.remove(&place.namespace);
-            self.turns.retain(|namespace| *namespace != place.namespace);
+        self.close(&place.namespace);
+    }
+
+    /// Forgets a line in which nobody is.
+    fn close(&mut self, namespace: &str) {
+        if self.lines.get(namespace).is_some_and(|line| line.under_way == 0 && line.waiting.is_empty()) {
+            self.lines.remove(namespace);
+            self.turns.retain(|turn| turn != namespace);
         }
     }
 
     /// How many wait.
     pub(crate) fn waiting(&self) -> usize {
-        self.known.len() - self.under_way
+        self.known.len() - self.under_way - self.endings.len()
     }
 
     /// How many are under way.
@@ -141,6 +179,35 @@ mod tests {
         // Not known to be under way: nothing is counted twice.
         queue.done(&place("b/0"));
         assert_eq!(queue.under_way(), 4);
+    }
+
+    #[test]
+    fn what_only_has_to_be_ended_waits_for_nobody() {
+        let mut queue = Queue::new(1, 1);
+        ["a/1", "a/2", "a/3", "b/1"].iter().for_each(|p| queue.push(place(p), false));
+        assert_eq!(all(&mut queue), ["a/1"]);
+        ["a/2", "b/1", "c/1", "a/2"].iter().for_each(|p| queue.push_to_end(place(p)));
+        queue.push(place("a/2"), true);
+        assert_eq!(queue.waiting(), 4);
+        let ending: Vec<Place> = std::iter::from_fn(|| queue.next_to_end()).collect();
+        assert_eq!(ending, ["a/2", "b/1", "c/1"].map(place));
+        assert_eq!((queue.waiting(), queue.under_way()), (1, 1));
+        queue.push_to_end(place("b/1"));
+        ending.iter().for_each(|place| queue.done(place));
+        assert_eq!((queue.waiting(), queue.under_way()), (1, 1), "they took up no place");
+        queue.done(&place("a/1"));
+        assert_eq!(all(&mut queue), ["a/3"]);
+        queue.done(&place("a/3"));
+        assert!(queue.lines.is_empty() && queue.turns.is_empty() && queue.known.is_empty());
+    }
+
+    #[test]
+    fn only_so_many_are_ended_at_a_time() {
+        let mut queue = Queue::new(1, 1);
+        (0..ENDINGS_MAX + 2).for_each(|n| queue.push_to_end(place(&format!("a/{n}"))));
+        assert_eq!(std::iter::from_fn(|| queue.next_to_end()).count(), ENDINGS_MAX);
+        queue.done(&place("a/0"));
+        assert_eq!(std::iter::from_fn(|| queue.next_to_end()).count(), 1);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::{Rules, World, finished, leftovers};
 use cistern_api::{State, Time};
 use cistern_functions::patience::ask;
 use cistern_functions::ports::{Cluster, Refusal};
+use serde_json::Value as Json;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,7 +79,8 @@ impl Controller {
         }
         let mut expired = Vec::new();
         for namespace in self.watched() {
-            let found = ask(|| self.shared.objects.glance(&namespace, "")).await?;
+            let remember = |raw: &Json| self.shared.metrics.remember(raw);
+            let found = ask(|| self.shared.objects.glance_with(&namespace, "", remember)).await?;
             expired.extend(self.look_at_all(found));
         }
         self.sweep(expired);
@@ -174,20 +176,30 @@ impl Controller {
             news.notify_one();
             return;
         }
-        if glance.work && !waits_for_a_user(&glance, &(self.shared.world.now)()) {
+        let now = (self.shared.world.now)();
+        if only_ends(&glance, &now) {
+            self.queue.push_to_end(glance.place);
+        } else if glance.work && !waits_for_a_user(&glance, &now) {
             self.queue.push(glance.place, first);
         }
     }
 
-    /// Begins with those whose turn it is.
+    /// Begins with those whose turn it is, and ends those that never began.
     fn begin(&mut self) {
+        while let Some(place) = self.queue.next_to_end() {
+            self.start(place, true);
+        }
         while let Some(place) = self.queue.next() {
-            let news = Arc::new(Notify::new());
-            self.news.insert(place.clone(), Arc::clone(&news));
-            let task = carry_out(Arc::clone(&self.shared), place.clone(), news);
-            self.places.insert(self.tasks.spawn(task).id(), place);
+            self.start(place, false);
         }
         self.shared.metrics.count_states(self.queue.waiting(), self.queue.under_way());
+    }
+
+    fn start(&mut self, place: Place, only_to_end: bool) {
+        let news = Arc::new(Notify::new());
+        self.news.insert(place.clone(), Arc::clone(&news));
+        let task = carry_out(Arc::clone(&self.shared), place.clone(), news, only_to_end);
+        self.places.insert(self.tasks.spawn(task).id(), place);
     }
 
     /// Takes away beside what is left over, unless that is still going on.
@@ -215,6 +227,17 @@ impl Controller {
 /// Whether nothing can be done for the ActionSet until a user says something else.
 fn waits_for_a_user(glance: &Glance, now: &Time) -> bool {
     let (wishes, _) = Wishes::of(&glance.annotations);
+    glance.held_back && wishes.suspend && !stops(glance, &wishes, now)
+}
+
+/// Whether nothing of the ActionSet has begun, nor ever will.
+fn only_ends(glance: &Glance, now: &Time) -> bool {
+    let (wishes, _) = Wishes::of(&glance.annotations);
+    glance.work && !glance.begun() && stops(glance, &wishes, now)
+}
+
+/// Whether no further phase of it begins, except deferred ones.
+fn stops(glance: &Glance, wishes: &Wishes, now: &Time) -> bool {
     let began = glance.started.parse().map(Time);
     let overdue = match (wishes.timeout, began) {
         (Some(timeout), Ok(began)) => {
@@ -222,15 +245,19 @@ fn waits_for_a_user(glance: &Glance, now: &Time) -> bool {
         }
         _ => false,
     };
-    glance.held_back && wishes.suspend && !wishes.cancel && !glance.deleted && !overdue
+    wishes.cancel || glance.deleted || overdue
 }
 
-/// One ActionSet whose turn it is, to its end; whether it must be looked at once more.
-async fn carry_out(shared: Arc<Shared>, place: Place, news: Arc<Notify>) -> bool {
+/// One ActionSet whose turn it is, or that is `only_to_end`, to its end; whether it must be looked at once more.
+async fn carry_out(shared: Arc<Shared>, place: Place, news: Arc<Notify>, only_to_end: bool) -> bool {
     // It may have waited for long.
     let Ok(Some(held)) = shared.objects.read(&place.namespace, &place.name).await else { return false };
     if !held.needs_work() {
         return false;
+    }
+    // Whoever lifted the cancellation meanwhile has it wait for its turn again.
+    if only_to_end && !only_ends(&held.glance(), &(shared.world.now)()) {
+        return true;
     }
     let trouble = match Order::new(Arc::clone(&shared), held).carry_out(&news).await {
         Ok(Left::Ended) => return false,

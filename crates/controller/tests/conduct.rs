@@ -6,7 +6,7 @@ mod paper;
 
 use cistern_api::wire::{output_line, progress_line};
 use cistern_api::{ActionSetStatus, ObjectReference, Phase, PhaseProgress, State};
-use cistern_controller::{Metrics, Rules};
+use cistern_controller::{Metrics, Place, Rules};
 use cistern_functions::ports::{Cluster as _, Patch};
 use cistern_functions::reference::of_kind;
 use cistern_sim::cluster::{Fate, PaperCluster, Plot};
@@ -530,6 +530,70 @@ async fn what_a_phase_says_of_its_progress_is_shown_now_and_then() {
     })
     .await;
     assert!(!error(&cluster, "one").contains("Phase-progress"), "{}", error(&cluster, "one"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_and_is_cancelled_ends_at_once() {
+    let suspended = json!({ "cistern.dev/suspend": "true" });
+    let sets = vec![
+        set("held-1", "backup", suspended.clone()),
+        set("held-2", "backup", suspended),
+        set("one", "backup", json!({})),
+        set("wait-1", "backup", json!({})),
+        set("wait-2", "backup", json!({})),
+    ];
+    let cluster = scene(plots(), blueprint(json!({})), sets);
+    let rules = Rules { under_way_max: 1, ..Rules::within(HOME) };
+    let (changed, news) = mpsc::channel(1);
+    tokio::spawn(controller_by(&cluster, "c1", rules).run(news));
+    let tell = async |name: &str| {
+        let place = Place { namespace: HOME.to_owned(), name: name.to_owned() };
+        changed.send(place).await.unwrap();
+    };
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(state(&cluster, "held-1"), Some(State::Pending), "it was taken up, and is held back");
+    // From now on it waits in the line.
+    annotate(&cluster, "held-2", "cistern.dev/suspend", Json::Null).await;
+    tell("held-2").await;
+    sleep(Duration::from_secs(1)).await;
+    for name in ["held-1", "wait-1"] {
+        annotate(&cluster, name, "cistern.dev/cancel", json!("true")).await;
+        tell(name).await;
+    }
+    for name in ["held-2", "wait-2"] {
+        cluster.delete(&place(name)).await.unwrap();
+        tell(name).await;
+    }
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(began(&cluster), [("dump-one".to_owned(), 1)], "the only place is taken");
+    for name in ["held-1", "wait-1"] {
+        assert_eq!(state(&cluster, name), Some(State::Failed), "{name}");
+        assert!(error(&cluster, name).contains("was cancelled"), "{}", error(&cluster, name));
+        assert_eq!(conditions(&cluster, name), ["Ready=False Failed", "Stalled=True Failed"]);
+    }
+    for name in ["held-2", "wait-2"] {
+        assert_eq!(state(&cluster, name), None, "{name} is gone");
+    }
+    timeout(Duration::from_secs(200), all_ended(&cluster, &["one"])).await.unwrap();
+    assert_eq!(state(&cluster, "one"), Some(State::Complete));
+    assert!(began(&cluster).iter().all(|(word, times)| word.ends_with("-one") && *times == 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_success_is_known_after_a_restart() {
+    let mut old = set("old", "backup", json!({}));
+    old["status"] = json!({ "state": "complete", "completionTime": "2026-01-01T03:00:00Z", "actions": [{
+        "name": "backup", "blueprint": "bp", "object": { "kind": "Namespace", "namespace": "app", "name": "app" },
+        "phases": [{ "name": "dump", "state": "complete" }] }] });
+    let cluster = scene(plots(), blueprint(json!({})), vec![old]);
+    let (_changed, changed) = mpsc::channel(1);
+    let metrics = Arc::new(Metrics::new());
+    tokio::spawn(
+        controller_by(&cluster, "c1", Rules::within(HOME)).counting(Arc::clone(&metrics)).run(changed),
+    );
+    sleep(Duration::from_secs(1)).await;
+    let line = r#"cistern_last_success_timestamp_seconds{blueprint="bp",action="backup",kind="Namespace",object_namespace="app",object="app"} 1767236400"#;
+    assert!(metrics.render().lines().any(|shown| shown == line), "{}", metrics.render());
 }
 
 #[tokio::test(start_paused = true)]
