@@ -1,8 +1,10 @@
 //! Controllers, servers and connections that die: every phase runs once all the same, and nothing is stuck.
 
+use crate::faults::Proxy;
 use crate::stage::{Replica, Stage, once};
 use crate::support::{drawn, variable_of};
-use crate::world::until;
+use crate::world::{OURS, until};
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -121,6 +123,71 @@ fn logs_that_are_cut_lose_nothing() {
             () = cutting => unreachable!("it goes on for ever"),
             () = assert_each_once(&stage, &names) => {}
         }
+        controller.assert_well();
+    });
+}
+
+#[test]
+fn outputs_arrive_though_no_log_does() {
+    let Some(stage) = Stage::alone("lost_logs") else { return };
+    let Some(kubelet) = stage.world.node("outputs_arrive_though_no_log_does") else { return };
+    stage.world.play(async {
+        let mut task = stage.phase("task", "kando output other 1; kando output word 'of-{{ .Options.id }}'");
+        let container = &mut task["args"]["podOverride"]["containers"][0];
+        container["securityContext"] = json!({ "readOnlyRootFilesystem": true });
+        let told = "until [ -s /tmp/word ]; do sleep 0.1; done; kando output path \"$(cat /tmp/word)\"";
+        let pair = json!({ "func": "MultiContainerRun", "name": "pair", "args": {
+            "namespace": stage.namespace, "backgroundImage": format!("{OURS}tools"),
+            "backgroundCommand": ["sh", "-c", "echo {{ .Phases.task.Output.word }} >/tmp/word"],
+            "outputImage": format!("{OURS}tools"), "outputCommand": ["sh", "-c", told],
+        }});
+        let made = json!({ "keyValue": { "path": "{{ .Phases.pair.Output.path }}" } });
+        let action = json!({ "phases": [task, pair], "outputArtifacts": { "made": made } });
+        let blueprint = json!({
+            "apiVersion": "cr.kanister.io/v1alpha1", "kind": "Blueprint", "metadata": { "name": "told" },
+            "actions": { "backup": action },
+        });
+        stage.apply(&blueprint.to_string()).await;
+        let controller = stage.controller(&["--no-leader-election"]);
+        kubelet.lose_logs(true);
+        stage.order("one", "told").await;
+        let status = stage.ended("one").await;
+        kubelet.lose_logs(false);
+        assert_eq!(status["state"], "complete", "{status}");
+        assert_eq!(status["actions"][0]["artifacts"]["made"]["keyValue"]["path"], "of-one");
+        assert_eq!(status["actions"][0]["phases"][0]["output"]["other"], "1");
+        controller.assert_well();
+    });
+}
+
+#[test]
+fn an_api_server_that_answers_badly() {
+    let Some(stage) = Stage::new("bad_answers") else { return };
+    let Some(plane) = stage.world.servers("an_api_server_that_answers_badly") else { return };
+    stage.world.play(async {
+        let proxy = Proxy::before(plane).await;
+        let controller = stage.controller_as(&stage.kubeconfig_by(&proxy.url), &[]);
+        let names = order_all(&stage, "0.3").await;
+        // Somebody changes them all the time: that makes conflicts.
+        let api = stage.action_sets();
+        let disturbing = async {
+            loop {
+                for name in &names {
+                    let note = json!({ "metadata": { "labels": { "touched": "yes" }, "annotations": { "note": null } } });
+                    let other = json!({ "metadata": { "labels": { "touched": null }, "annotations": { "note": "x" } } });
+                    for patch in [note, other] {
+                        let _ = api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await;
+                    }
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        };
+        tokio::select! {
+            () = disturbing => unreachable!("it goes on for ever"),
+            () = assert_each_once(&stage, &names) => {}
+        }
+        let done = proxy.done();
+        assert_eq!(done.len(), 7, "every fault has come about: {done:?}");
         controller.assert_well();
     });
 }

@@ -8,6 +8,7 @@ mod certificates;
 mod commands;
 mod deaths;
 mod drain;
+mod faults;
 #[path = "../deploy/helm.rs"]
 mod helm;
 mod images;

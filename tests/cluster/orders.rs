@@ -4,7 +4,11 @@ use crate::recipe::only;
 use crate::stage::{Stage, once};
 use crate::support::home::now;
 use crate::world::{NOWHERE, OURS, until};
+use k8s_openapi::api::core::v1::{Event, Pod};
+use kube::api::{DeleteParams, ListParams, LogParams};
+use kube::{Api, ResourceExt as _};
 use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// "Within seconds", of a wrong order; what sometimes passes by itself is waited for a while.
@@ -51,6 +55,57 @@ fn a_failed_phase_is_told_with_its_last_words_and_the_deferred_one_runs() {
         assert_eq!(stage.traces(), once(&["one".to_owned()], &["first", "last"]));
         controller.assert_well();
     });
+}
+
+#[test]
+fn a_failure_leaves_events_conditions_and_its_pods() {
+    let Some(stage) = Stage::new("failure_left") else { return };
+    stage.world.play(async {
+        stage.blueprint("trace", &[("first", "echo the disk is full >&2; exit 3")], Json::Null).await;
+        let controller = stage.controller(&["--no-leader-election"]);
+        let notes = json!({ "cistern.dev/keep-failed-pods": "1h", "cistern.dev/retries.backup.first": "1" });
+        stage.order_noted("one", "trace", notes).await;
+        let status = stage.ended("one").await;
+        let conditions: Vec<String> =
+            status["conditions"].as_array().unwrap().iter().map(condition).collect();
+        assert_eq!(conditions, ["Ready=False Failed", "Stalled=True Failed"]);
+        assert!(status["actions"][0]["phases"][0]["lastError"].as_str().unwrap().contains("disk is full"));
+        // As `kubectl wait` and `kubectl get events --field-selector` ask.
+        let events: Api<Event> = Api::namespaced(stage.world.client.clone(), &stage.namespace);
+        let of_set = ListParams::default().fields("involvedObject.kind=ActionSet,involvedObject.name=one");
+        let told = until("the end is told", async || {
+            let found = events.list(&of_set).await.ok()?.items;
+            let told: BTreeMap<String, i32> = found
+                .into_iter()
+                .map(|e| (e.reason.unwrap_or_default(), e.count.unwrap_or_default()))
+                .collect();
+            told.contains_key("ActionSetFailed").then_some(told)
+        })
+        .await;
+        let counts = |reason: &str| told.get(reason).copied();
+        assert_eq!((counts("Started Phase"), counts("Retrying Phase")), (Some(2), Some(1)), "{told:?}");
+        assert_eq!((counts("Failed Phase"), counts("Ended deferPhase")), (Some(1), Some(1)), "{told:?}");
+        // The pods of both attempts can be looked at, and taken away by who has done so.
+        let pods: Api<Pod> = Api::namespaced(stage.world.client.clone(), &stage.namespace);
+        let kept = pods.list(&ListParams::default()).await.unwrap().items;
+        assert_eq!(kept.len(), 2, "{kept:?}");
+        for pod in kept {
+            let log = pods.logs(&pod.name_any(), &LogParams::default()).await.unwrap();
+            assert!(log.contains("the disk is full"), "{log}");
+            pods.delete(&pod.name_any(), &DeleteParams::default()).await.unwrap();
+        }
+        until("they are gone", async || {
+            pods.list(&ListParams::default()).await.ok()?.items.is_empty().then_some(())
+        })
+        .await;
+        controller.assert_well();
+    });
+}
+
+/// `Ready=False Failed`
+fn condition(condition: &Json) -> String {
+    let text = |key: &str| condition[key].as_str().unwrap_or_default();
+    format!("{}={} {}", text("type"), text("status"), text("reason"))
 }
 
 #[test]

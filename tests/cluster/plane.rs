@@ -84,6 +84,15 @@ impl Plane {
         self.write_kubeconfig(name, &format!("{{token: {token}}}"))
     }
 
+    /// The same kubeconfig for a server at another address.
+    pub fn kubeconfig_by(&self, kubeconfig: &Path, url: &str) -> PathBuf {
+        let path = kubeconfig.with_extension("by");
+        let text = std::fs::read_to_string(kubeconfig).unwrap();
+        assert!(text.contains(&self.url));
+        std::fs::write(&path, text.replace(&self.url, url)).unwrap();
+        path
+    }
+
     /// A directory that goes with the cluster.
     pub fn folder(&self, name: &str) -> PathBuf {
         let folder = self.path(name);

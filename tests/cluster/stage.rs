@@ -74,6 +74,11 @@ impl Stage {
         self.controller_as(&self.kubeconfig, more)
     }
 
+    /// The controller's kubeconfig, for a server at another address.
+    pub fn kubeconfig_by(&self, url: &str) -> PathBuf {
+        self.world.plane.as_ref().expect("a stage is on servers of ours").kubeconfig_by(&self.kubeconfig, url)
+    }
+
     /// A kubeconfig of an account that has no rights.
     pub async fn nobody(&self) -> PathBuf {
         let account =
@@ -143,11 +148,20 @@ impl Stage {
 
     /// An ActionSet of that blueprint.
     pub async fn order(&self, name: &str, blueprint: &str) {
-        self.order_with(name, blueprint, json!({})).await;
+        self.create(name, blueprint, json!({}), json!({})).await;
     }
 
     /// The same, with more in its action.
     pub async fn order_with(&self, name: &str, blueprint: &str, more: Json) {
+        self.create(name, blueprint, more, json!({})).await;
+    }
+
+    /// The same, with annotations.
+    pub async fn order_noted(&self, name: &str, blueprint: &str, notes: Json) {
+        self.create(name, blueprint, json!({}), notes).await;
+    }
+
+    async fn create(&self, name: &str, blueprint: &str, more: Json, notes: Json) {
         let mut action = json!({
             "name": "backup", "blueprint": blueprint, "options": { "id": name },
             "object": {
@@ -159,7 +173,7 @@ impl Stage {
         }
         let order = json!({
             "apiVersion": "cr.kanister.io/v1alpha1", "kind": "ActionSet",
-            "metadata": { "name": name }, "spec": { "actions": [action] },
+            "metadata": { "name": name, "annotations": notes }, "spec": { "actions": [action] },
         });
         self.action_sets().create(&PostParams::default(), &object(order)).await.unwrap();
     }
