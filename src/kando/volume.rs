@@ -212,7 +212,9 @@ fn is_gnu() -> Result<bool, Failure> {
     let version = Process::new("tar").arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).output();
     let version = version.map_err(|e| {
         let failure = Failure::new(Exit::Stream, format!("cannot start `tar`: {e}"));
-        failure.hint("the image needs a tar: name another in the blueprint, or by `pods.toolsImage` of the chart")
+        failure.hint(
+            "the image needs a tar: name another in the blueprint, or by `pods.toolsImage` of the chart",
+        )
     })?;
     Ok(String::from_utf8_lossy(&version.stdout).contains("GNU tar"))
 }
