@@ -51,6 +51,12 @@ struct Args {
     /// Image of functions that move data, where a blueprint names none
     #[arg(long, value_name = "IMAGE")]
     tools_image: Option<String>,
+    /// Image of functions that dump databases of RDS: bash, tar and PostgreSQL's tools
+    #[arg(long, value_name = "IMAGE")]
+    postgres_image: Option<String>,
+    /// Where RDS is, if not at AWS [env: AWS_ENDPOINT_URL_RDS, AWS_ENDPOINT_URL]
+    #[arg(long, value_name = "URL")]
+    rds_endpoint: Option<String>,
     /// Let `toJson .Profile` yield the profile with its credential, as Kanister's own `kando` needs it
     #[arg(long)]
     profile_in_commands: bool,

@@ -18,10 +18,23 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("action", &["api", "template"]),
     ("functions", &["action", "api", "template"]),
     ("controller", &["action", "api", "functions"]),
+    ("rds", &["functions", "store"]),
     ("sim", &["api", "functions", "store"]),
     (
         "cistern",
-        &["action", "api", "controller", "format", "kanx", "functions", "mover", "repo", "store", "stream"],
+        &[
+            "action",
+            "api",
+            "controller",
+            "format",
+            "functions",
+            "kanx",
+            "mover",
+            "rds",
+            "repo",
+            "store",
+            "stream",
+        ],
     ),
 ];
 
@@ -85,6 +98,7 @@ const ABSENT: &[(&str, &[&str])] = &[
         ],
     ),
     ("mover", &["std::env::", "println!", "std::fs", "std::process", "cistern_format"]),
+    ("rds", &[".unwrap()", "std::env", "std::fs", "std::net", "tokio", "println!", "Instant", "SystemTime"]),
     ("repo", &["std::env::", "println!", "std::fs", "std::net", "object_store"]),
     (
         "template",

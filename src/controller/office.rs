@@ -3,6 +3,7 @@
 use super::health::Health;
 use super::told::Told;
 use super::{Args, Webhook, serve};
+use crate::context::{variable, variables};
 use crate::failure::{Exit, Failure};
 use cistern_api::Time;
 use cistern_controller::certificate::{Certificate, Own};
@@ -11,6 +12,8 @@ use cistern_controller::repositories::Repositories;
 use cistern_controller::schedules::Schedules;
 use cistern_controller::{Controller, KubeCluster, Metrics, Rules, World, connect, watch};
 use cistern_functions::ports::{Cluster, Refusal, Why};
+use cistern_rds::Amazon;
+use cistern_store::Options;
 use futures::future::BoxFuture;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -142,6 +145,12 @@ impl Office {
     }
 }
 
+/// The way to RDS, with what the environment says of AWS.
+fn databases(args: &Args) -> Amazon {
+    let named = ["AWS_ENDPOINT_URL_RDS", "AWS_ENDPOINT_URL"].iter().find_map(|name| variable(name));
+    Amazon::new(Options::from_vars(variables()), args.rds_endpoint.clone().or(named))
+}
+
 fn rules(args: &Args, namespace: &str) -> Rules {
     let mut rules = Rules::within(namespace);
     rules.service_account.clone_from(&args.service_account);
@@ -149,6 +158,10 @@ fn rules(args: &Args, namespace: &str) -> Rules {
     if let Some(image) = &args.tools_image {
         rules.tools_image.clone_from(image);
     }
+    if let Some(image) = &args.postgres_image {
+        rules.postgres_image.clone_from(image);
+    }
+    rules.databases = Some(Arc::new(databases(args)));
     rules.profile_in_commands = args.profile_in_commands;
     rules.restricted = !args.unrestricted_pods;
     if args.all_namespaces {

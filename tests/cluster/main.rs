@@ -21,6 +21,7 @@ mod orders;
 mod plane;
 mod pods;
 mod postgres;
+mod rds;
 mod recipe;
 mod repositories;
 mod running;

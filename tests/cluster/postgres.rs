@@ -15,12 +15,12 @@ const SHOP: &str = "create table t as select g as id, md5(g::text) as word from 
 const SUM: &str = "select count(*), md5(string_agg(md5(t::text), '' order by md5(t::text))) from t";
 
 /// A server in a pod with a claim for its data.
-struct Server {
-    port: u16,
+pub struct Server {
+    pub port: u16,
 }
 
 impl Server {
-    async fn start(stage: &Stage, programs: &Path) -> Server {
+    pub async fn start(stage: &Stage, programs: &Path) -> Server {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let script = format!(
             "set -e; initdb -D /data/cluster -U postgres -A trust -E UTF8 --no-locale >/dev/null\n             exec postgres -D /data/cluster -p {port} -k /data -c fsync=off -c listen_addresses=127.0.0.1"
@@ -81,7 +81,7 @@ impl Server {
         output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
     }
 
-    fn sql(&self, database: &str, text: &str) -> String {
+    pub fn sql(&self, database: &str, text: &str) -> String {
         self.try_sql(database, text).unwrap_or_else(|| panic!("{database}: {text}"))
     }
 }
@@ -170,7 +170,7 @@ fn postgresql_there_and_back() {
 }
 
 /// The newest server's programs; Debian keeps them out of the PATH.
-fn programs() -> Option<PathBuf> {
+pub fn programs() -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
     let number = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
     let newest = versions.filter_map(|e| Some(e.ok()?.path())).max_by_key(|path| number(path))?.join("bin");

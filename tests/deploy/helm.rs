@@ -38,6 +38,7 @@ pub const VARIANTS: [&[&str]; 6] = [
         "rbac.extraRules[0].verbs={create}",
         "pods.injectKando=false",
         "pods.toolsImage=registry.example/tools:1",
+        "pods.postgresImage=registry.example/postgres:1",
         "pods.restricted=false",
         "pods.profileInCommands=true",
         "controller.ttlAfterFinished=30d",

@@ -18,6 +18,8 @@ pub enum Shape {
     TextMap,
     /// Free-form.
     Object,
+    /// One of these texts, or an empty one.
+    OneOf(&'static [&'static str]),
 }
 
 impl Shape {
@@ -30,6 +32,7 @@ impl Shape {
             Shape::Texts => "a list of strings",
             Shape::TextMap => "a map of strings",
             Shape::Object => "a map",
+            Shape::OneOf(_) => "one of the words it knows",
         }
     }
 }
@@ -184,6 +187,8 @@ const fn cluster(
 
 const KEY: Argument = text("encryptionKey");
 const INSECURE: Argument = flag("insecureTLS");
+/// Where functions over RDS may take their credential from. The last is what Kanister's documentation calls the third.
+const CREDENTIALS_SOURCES: &[&str] = &["profile", "secret", "eks_service_account", "serviceaccount"];
 
 /// The functions of the current release, by name.
 pub const FUNCTIONS: &[Function] = &[
@@ -275,7 +280,7 @@ pub const FUNCTIONS: &[Function] = &[
         &[
             need("instanceID"),
             text("dbEngine"),
-            text("credentialsSource"),
+            optional("credentialsSource", Shape::OneOf(CREDENTIALS_SOURCES)),
             text("credentialsSecret"),
             text("region"),
         ],
@@ -318,7 +323,7 @@ pub const FUNCTIONS: &[Function] = &[
         &[
             need("snapshotID"),
             text("dbEngine"),
-            text("credentialsSource"),
+            optional("credentialsSource", Shape::OneOf(CREDENTIALS_SOURCES)),
             text("credentialsSecret"),
             text("region"),
         ],
@@ -331,14 +336,14 @@ pub const FUNCTIONS: &[Function] = &[
             need("namespace"),
             need("instanceID"),
             need("snapshotID"),
-            need("dbEngine"),
+            required("dbEngine", Shape::OneOf(&["PostgreSQL"])),
             text("username"),
             text("password"),
             text("backupArtifactPrefix"),
             optional("databases", Shape::Texts),
             optional("securityGroupID", Shape::Texts),
             text("dbSubnetGroup"),
-            text("credentialsSource"),
+            optional("credentialsSource", Shape::OneOf(CREDENTIALS_SOURCES)),
             text("credentialsSecret"),
             text("region"),
         ],
@@ -457,7 +462,7 @@ pub const FUNCTIONS: &[Function] = &[
             text("dbEngine"),
             optional("securityGroupID", Shape::Texts),
             text("dbSubnetGroup"),
-            text("credentialsSource"),
+            optional("credentialsSource", Shape::OneOf(CREDENTIALS_SOURCES)),
             text("credentialsSecret"),
             text("region"),
         ],

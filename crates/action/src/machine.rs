@@ -134,6 +134,8 @@ pub struct Call {
     pub args: Object,
     /// The root value that the arguments were rendered with.
     pub root: Value,
+    /// The Secrets that the phase names in `objects`, by the names used there.
+    pub secrets: BTreeMap<String, Json>,
     /// What the action was started with.
     pub material: Arc<Material>,
     /// The action as ordered: pod overrides, labels, annotations.

@@ -70,7 +70,8 @@ pub use reconcile::Controller;
 pub use watch::watch;
 
 use cistern_api::Time;
-use cistern_functions::setting::{Limits, TOOLS_IMAGE};
+use cistern_functions::databases::Databases;
+use cistern_functions::setting::{Limits, POSTGRES_IMAGE, TOOLS_IMAGE};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,6 +97,10 @@ pub struct Rules {
     pub mover_image: Option<String>,
     /// The image of functions that move data where a blueprint names none.
     pub tools_image: String,
+    /// The image of functions that dump databases of RDS.
+    pub postgres_image: String,
+    /// The way to managed databases; without one, functions over them fail.
+    pub databases: Option<Arc<dyn Databases>>,
     /// Whether `toJson .Profile` yields the profile itself, credential included, in every blueprint; Kanister's
     /// own `kando` knows nothing else.
     pub profile_in_commands: bool,
@@ -126,6 +131,8 @@ impl Rules {
             service_account: None,
             mover_image: None,
             tools_image: TOOLS_IMAGE.to_owned(),
+            postgres_image: POSTGRES_IMAGE.to_owned(),
+            databases: None,
             profile_in_commands: false,
             restricted: true,
             watched: vec![namespace.to_owned()],

@@ -17,7 +17,7 @@ use cistern_action::machine::{
 use cistern_api::{ActionSetStatus, Blueprint, Object, PhaseProgress, State, Time};
 use cistern_functions::outputs::Watch;
 use cistern_functions::setting::{Origin, Setting};
-use cistern_functions::{pod, survives};
+use cistern_functions::{ended_by_force, leaves, pod, survives};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -63,6 +63,8 @@ pub(crate) struct Order {
     seen: Seen,
     calls: JoinSet<(CallId, Result<Object, String>)>,
     handles: BTreeMap<CallId, AbortHandle>,
+    /// Calls under way that leave something behind when they are ended by force.
+    leaving: BTreeMap<CallId, Call>,
     /// Its annotations as they were seen last; what is held may be older.
     said: Annotations,
     deleted: bool,
@@ -85,6 +87,7 @@ impl Order {
             seen,
             calls: JoinSet::new(),
             handles: BTreeMap::new(),
+            leaving: BTreeMap::new(),
             said,
             deleted,
             wishes: Wishes::default(),
@@ -127,15 +130,16 @@ impl Order {
             return self.store(&status).await;
         }
         for id in orphans(&self.seen) {
-            if let Some(reason) = self.seen.conduct.stop.clone().filter(|_| id.phase != PhaseId::Deferred) {
-                self.seen.ended.insert(id, Err(reason));
-                continue;
-            }
-            match self.call_again(id).await? {
-                Ok(call) if survives(call.function.name) => self.begin(call, true),
+            let stop = self.seen.conduct.stop.clone().filter(|_| id.phase != PhaseId::Deferred);
+            match (self.call_again(id).await?, stop) {
+                (Ok(call), Some(reason)) if leaves(call.function.name) => self.clear_away(call, reason),
+                (_, Some(reason)) => {
+                    self.seen.ended.insert(id, Err(reason));
+                }
+                (Ok(call), None) if survives(call.function.name) => self.begin(call, true),
                 // Deciding finds that nobody runs it.
-                Ok(_) => {}
-                Err(reason) => {
+                (Ok(_), None) => {}
+                (Err(reason), None) => {
                     let lost = "it was under way when the controller stopped, and cannot be taken up";
                     self.seen.ended.insert(id, Err(format!("{lost}: {reason}")));
                 }
@@ -366,9 +370,9 @@ impl Order {
         }
     }
 
-    fn begin(&mut self, call: Call, resumed: bool) {
+    fn setting(&self, id: CallId, resumed: bool) -> Setting {
         let rules = &self.shared.rules;
-        let setting = Setting {
+        Setting {
             order: Origin {
                 namespace: self.held.namespace().to_owned(),
                 name: self.held.name().to_owned(),
@@ -379,26 +383,45 @@ impl Order {
             service_account: rules.service_account.clone(),
             mover_image: rules.mover_image.clone(),
             tools_image: rules.tools_image.clone(),
+            postgres_image: rules.postgres_image.clone(),
+            databases: rules.databases.clone(),
             restricted: rules.restricted,
             resumed,
-            attempt: self.attempt(call.id),
-            progress: Some(self.watch(call.id)),
+            attempt: self.attempt(id),
+            progress: Some(self.watch(id)),
             limits: rules.limits.clone(),
-        };
+        }
+    }
+
+    fn begin(&mut self, call: Call, resumed: bool) {
         let id = call.id;
-        let limit = self.limit(id);
+        let (setting, limit) = (self.setting(id, resumed), self.limit(id));
+        if leaves(call.function.name) {
+            self.leaving.insert(id, call.clone());
+        }
         let shared = Arc::clone(&self.shared);
-        self.seen.running.insert(id);
-        let handle = self.calls.spawn(async move {
+        self.under_way(id, async move {
             let outcome = cistern_functions::call(&call, &setting, &*shared.objects.cluster);
-            match limit {
-                None => (id, outcome.await),
-                Some((left, limit)) => {
-                    let late = |_| Err(format!("it took longer than {}, its limit", words(limit)));
-                    (id, tokio::time::timeout(left, outcome).await.unwrap_or_else(late))
+            let Some((left, limit)) = limit else { return outcome.await };
+            match tokio::time::timeout(left, outcome).await {
+                Ok(outcome) => outcome,
+                Err(_) => {
+                    let late = format!("it took longer than {}, its limit", words(limit));
+                    Err(ended_by_force(&call, &setting, late).await)
                 }
             }
         });
+    }
+
+    /// Takes away what a call has left behind that was ended by force; the phase ends when that is done.
+    fn clear_away(&mut self, call: Call, reason: String) {
+        let setting = self.setting(call.id, true);
+        self.under_way(call.id, async move { Err(ended_by_force(&call, &setting, reason).await) });
+    }
+
+    fn under_way(&mut self, id: CallId, call: impl Future<Output = Result<Object, String>> + Send + 'static) {
+        self.seen.running.insert(id);
+        let handle = self.calls.spawn(async move { (id, call.await) });
         self.handles.insert(id, handle);
     }
 
@@ -414,6 +437,7 @@ impl Order {
             }
         };
         self.handles.remove(&id);
+        self.leaving.remove(&id);
         self.progress.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         // A call that was cancelled has its end already.
         if self.seen.running.remove(&id) {
@@ -441,8 +465,13 @@ impl Order {
             if let Some(handle) = self.handles.remove(&id) {
                 handle.abort();
             }
-            self.seen.running.remove(&id);
-            self.seen.ended.insert(id, Err(reason.to_owned()));
+            match self.leaving.remove(&id) {
+                Some(call) => self.clear_away(call, reason.to_owned()),
+                None => {
+                    self.seen.running.remove(&id);
+                    self.seen.ended.insert(id, Err(reason.to_owned()));
+                }
+            }
         }
     }
 }

@@ -27,7 +27,7 @@ fn blueprint() -> Json {
         "command": ["exec-{{ .Options.of }}"] } });
     let artifact = json!({ "copy": { "keyValue": {
         "id": "{{ .Phases.dump.Output.id }}", "before": "{{ .Phases.scale.Output.originalReplicaCount }}" } } });
-    let unknown = json!({ "func": "CreateRDSSnapshot", "name": "copy", "args": {} });
+    let unknown = json!({ "func": "CopyToTape", "name": "copy", "args": {} });
     json!({
         "kind": "Blueprint", "metadata": { "name": "bp", "namespace": HOME },
         "actions": {
@@ -252,15 +252,11 @@ async fn what_users_change_meanwhile_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_function_that_is_lacking_fails_the_action_set_before_anything_runs() {
+async fn a_function_that_there_is_not_fails_the_action_set_before_anything_runs() {
     let cluster = cluster(&[("one", "lacks")]);
     run(&cluster, &["one"], "lacking").await;
     assert_eq!(state(&cluster, "one"), Some(State::Failed));
-    assert!(
-        error(&cluster, "one").contains("does not carry out the function CreateRDSSnapshot"),
-        "{}",
-        error(&cluster, "one")
-    );
+    assert!(error(&cluster, "one").contains("CopyToTape"), "{}", error(&cluster, "one"));
     assert_eq!(began(&cluster), []);
 }
 

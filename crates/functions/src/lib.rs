@@ -10,6 +10,7 @@
 //! | BackupData, BackupDataAll, CopyVolumeData, RestoreData, RestoreDataAll | `data.rs`, over `volume.rs` |
 //! | DeleteData, DeleteDataAll, BackupDataStats, CheckRepository, LocationDelete | `upkeep.rs` |
 //! | the five of CSI snapshots | `csi.rs`, over `own.rs` |
+//! | the four of RDS | `rds.rs`, over the port [`databases`] |
 //!
 //! A call can be made again after the one who made it has died ([`survives`]): it finds what was done by a
 //! trace that follows from ActionSet, action and phase, and goes on from there.
@@ -23,6 +24,7 @@
 
 mod csi;
 mod data;
+pub mod databases;
 mod exec;
 mod kube_ops;
 pub mod mover;
@@ -32,6 +34,7 @@ pub mod patience;
 pub mod pod;
 pub mod ports;
 pub mod profile;
+mod rds;
 pub mod reference;
 pub mod run;
 mod scale;
@@ -42,7 +45,6 @@ mod upkeep;
 mod volume;
 mod wait;
 
-use cistern_action::catalog;
 use cistern_action::machine::Call;
 use cistern_api::Object;
 use futures::FutureExt as _;
@@ -52,7 +54,7 @@ use setting::Setting;
 
 /// Functions that this crate carries out, and whether a call of them can be made again after the one who
 /// made it has died.
-const HERE: [(&str, bool); 24] = [
+const HERE: [(&str, bool); 28] = [
     ("BackupData", false),
     ("BackupDataAll", false),
     ("BackupDataStats", true),
@@ -60,10 +62,13 @@ const HERE: [(&str, bool); 24] = [
     ("CopyVolumeData", true),
     ("CreateCSISnapshot", true),
     ("CreateCSISnapshotStatic", true),
+    ("CreateRDSSnapshot", true),
     ("DeleteCSISnapshot", true),
     ("DeleteCSISnapshotContent", true),
     ("DeleteData", true),
     ("DeleteDataAll", true),
+    ("DeleteRDSSnapshot", true),
+    ("ExportRDSSnapshotToLocation", true),
     ("KubeExec", false),
     ("KubeExecAll", false),
     ("KubeOps", true),
@@ -74,6 +79,7 @@ const HERE: [(&str, bool); 24] = [
     ("RestoreCSISnapshot", true),
     ("RestoreData", true),
     ("RestoreDataAll", true),
+    ("RestoreRDSSnapshot", true),
     ("ScaleWorkload", true),
     ("Wait", true),
     ("WaitV2", true),
@@ -88,9 +94,30 @@ pub async fn call(call: &Call, setting: &Setting, cluster: &dyn Cluster) -> Resu
         Ok(outcome) => outcome,
         Err(_) => {
             let hours = setting.limits.call.as_secs() / 3600;
-            Err(format!("it took longer than {hours} hours, the longest a phase may take"))
+            let late = format!("it took longer than {hours} hours, the longest a phase may take");
+            Err(ended_by_force(call, setting, late).await)
         }
     }
+}
+
+/// Whether a call of the function that is ended by force leaves something behind besides pods. Who ends it then waits
+/// for [`ended_by_force`].
+pub fn leaves(name: &str) -> bool {
+    name == "ExportRDSSnapshotToLocation"
+}
+
+/// Takes away what a call that was ended by force has left behind besides pods. Can be repeated. The reason for
+/// which the call was ended, and what could not be taken away.
+pub async fn ended_by_force(call: &Call, setting: &Setting, reason: String) -> String {
+    if !leaves(call.function.name) {
+        return reason;
+    }
+    let left = match tokio::time::timeout(setting.limits.undo, rds::undo_export(call, setting)).await {
+        Ok(Ok(())) => return reason,
+        Ok(Err(left)) => left,
+        Err(_) => "what it made could not be taken away in time".to_owned(),
+    };
+    format!("{reason}; and {left}")
 }
 
 fn dispatch<'c>(
@@ -106,10 +133,13 @@ fn dispatch<'c>(
         "CopyVolumeData" => data::copy_volume_data(call, setting, cluster).boxed(),
         "CreateCSISnapshot" => csi::create_csi_snapshot(call, setting, cluster).boxed(),
         "CreateCSISnapshotStatic" => csi::create_csi_snapshot_static(call, setting, cluster).boxed(),
+        "CreateRDSSnapshot" => rds::create_rds_snapshot(call, setting).boxed(),
         "DeleteCSISnapshot" => csi::delete_csi_snapshot(call, setting, cluster).boxed(),
         "DeleteCSISnapshotContent" => csi::delete_csi_snapshot_content(call, cluster).boxed(),
         "DeleteData" => upkeep::delete_data(call, setting, cluster).boxed(),
         "DeleteDataAll" => upkeep::delete_data_all(call, setting, cluster).boxed(),
+        "DeleteRDSSnapshot" => rds::delete_rds_snapshot(call, setting).boxed(),
+        "ExportRDSSnapshotToLocation" => rds::export_rds_snapshot(call, setting, cluster).boxed(),
         "KubeExec" => exec::kube_exec(call, setting, cluster).boxed(),
         "KubeExecAll" => exec::kube_exec_all(call, setting, cluster).boxed(),
         "KubeOps" => kube_ops::kube_ops(call, setting, cluster).boxed(),
@@ -120,23 +150,12 @@ fn dispatch<'c>(
         "RestoreCSISnapshot" => csi::restore_csi_snapshot(call, setting, cluster).boxed(),
         "RestoreData" => data::restore_data(call, setting, cluster).boxed(),
         "RestoreDataAll" => data::restore_data_all(call, setting, cluster).boxed(),
+        "RestoreRDSSnapshot" => rds::restore_rds_snapshot(call, setting, cluster).boxed(),
         "ScaleWorkload" => scale::scale_workload(call, setting, cluster).boxed(),
         "Wait" => wait::wait(call, setting, cluster).boxed(),
         "WaitV2" => wait::wait_v2(call, setting, cluster).boxed(),
-        other => {
-            let reason = lacking(other).unwrap_or_else(|| format!("there is no function {other}"));
-            ready(Err(reason)).boxed()
-        }
+        other => ready(Err(format!("there is no function {other}"))).boxed(),
     }
-}
-
-/// Why a function of the catalog cannot be called, if it cannot.
-pub fn lacking(name: &str) -> Option<String> {
-    let lacks = catalog::function(name).is_some() && !HERE.iter().any(|(here, _)| *here == name);
-    lacks.then(|| {
-        let here: Vec<&str> = HERE.iter().map(|(name, _)| *name).collect();
-        format!("this controller does not carry out the function {name}; it has {}", here.join(", "))
-    })
 }
 
 /// Whether a call of the function can be made again after the one who made it has died.

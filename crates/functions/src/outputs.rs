@@ -22,6 +22,11 @@ impl Watch {
     pub fn new(tell: impl Fn(PhaseProgress) + Send + Sync + 'static) -> Watch {
         Watch(Arc::new(tell))
     }
+
+    /// Tells it.
+    pub(crate) fn tell(&self, progress: PhaseProgress) {
+        (self.0)(progress);
+    }
 }
 
 impl std::fmt::Debug for Watch {

@@ -18,12 +18,20 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// The refusal.
-pub async fn ask<T, A>(mut request: impl FnMut() -> A) -> Result<T, Refusal>
+pub async fn ask<T, A>(request: impl FnMut() -> A) -> Result<T, Refusal>
+where
+    A: Future<Output = Result<T, Refusal>>,
+{
+    ask_at_most(ASKS_MAX, request).await
+}
+
+/// The same, as often as this.
+pub(crate) async fn ask_at_most<T, A>(asks: u32, mut request: impl FnMut() -> A) -> Result<T, Refusal>
 where
     A: Future<Output = Result<T, Refusal>>,
 {
     let mut pause = PAUSE;
-    for _ in 1..ASKS_MAX {
+    for _ in 1..asks {
         match request().await {
             Err(refusal) if refusal.why == Why::Busy => sleep(pause).await,
             answer => return answer,

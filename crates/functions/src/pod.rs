@@ -61,6 +61,13 @@ pub struct Wish {
     pub suffix: String,
 }
 
+impl Wish {
+    /// The name of the pod.
+    pub fn name(&self, call: &Call, setting: &Setting) -> String {
+        format!("{}{}{}", self.prefix, setting.attempt_trace(call.id), self.suffix)
+    }
+}
+
 /// A container as functions want it.
 pub fn container(name: &str, image: &str, command: &[String]) -> Json {
     json!({ "name": name, "image": image, "command": command, "imagePullPolicy": "IfNotPresent" })
@@ -74,7 +81,7 @@ pub fn manifest(call: &Call, setting: &Setting, wish: Wish) -> Result<Json, Stri
     let namespace =
         if wish.namespace.is_empty() { setting.namespace.clone() } else { wish.namespace.clone() };
     let first = wish.containers.first().and_then(|c| c["name"].as_str()).unwrap_or_default().to_owned();
-    let name = format!("{}{}{}", wish.prefix, setting.attempt_trace(call.id), wish.suffix);
+    let name = wish.name(call, setting);
     let annotations = annotations(call, setting, &first)?;
     let mut spec = spec(setting, &wish, &namespace);
     let wanted = annotations.get(mover::ANNOTATION).is_none_or(|word| word != OFF);

@@ -21,6 +21,8 @@ const DIRECTORY: &str = "/var/run/cistern/profile";
 pub const KEY: &str = "profile.json";
 /// The volume of a pod that holds it.
 const VOLUME: &str = "cistern-profile";
+/// Arguments with the login of a database: fields of the Secret, and so files beside [`FILE`].
+const LOGIN: [&str; 2] = ["username", "password"];
 /// The argument of functions that move data: a passphrase.
 const ENCRYPTION_KEY: &str = "encryptionKey";
 
@@ -93,13 +95,20 @@ pub(crate) async fn deliver(
     let secret = of_kind("secret", &at.namespace, &secret_name(&at.name));
     let owner = json!({ "apiVersion": "v1", "kind": "Pod", "name": at.name, "uid": pod["metadata"]["uid"] });
     let labels = &pod["metadata"]["labels"];
+    let mut fields = json!({ KEY: content(call)? });
+    for name in LOGIN.iter().filter(|name| call.function.argument(name).is_some()) {
+        let text: Option<String> =
+            cistern_api::args::argument(&call.args, name).map_err(|e| e.to_string())?;
+        // Secrets made from files end in a newline that is no part of them.
+        fields[*name] = text.unwrap_or_default().trim().into();
+    }
     let manifest = json!({
         "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
         "metadata": {
             "name": secret.name, "namespace": secret.namespace, "ownerReferences": [owner],
             "labels": { CREATED_BY.0: CREATED_BY.1, ACTION_SET_UID: labels[ACTION_SET_UID] },
         },
-        "stringData": { KEY: content(call)? },
+        "stringData": fields,
     });
     match ask(|| cluster.create(&secret, &manifest)).await {
         // Made before the one who made the call died.

@@ -1,7 +1,9 @@
 //! On whose behalf a function is called, by which house rules, and within which limits.
 
+use crate::databases::Databases;
 use crate::outputs::Watch;
 use cistern_action::machine::{CallId, PhaseId};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a call is given besides its arguments.
@@ -18,6 +20,10 @@ pub struct Setting {
     pub mover_image: Option<String>,
     /// The image of functions that move data where a blueprint names none: it needs `tar`.
     pub tools_image: String,
+    /// The image of functions that dump databases of RDS: it needs `bash`, `tar` and PostgreSQL's tools.
+    pub postgres_image: String,
+    /// The way to managed databases; without one, functions over them fail.
+    pub databases: Option<Arc<dyn Databases>>,
     /// Whether pods keep to Kubernetes' restricted profile unless an override says otherwise.
     pub restricted: bool,
     /// The call was begun by somebody who has stopped since. What that one did must be found, not repeated.
@@ -32,6 +38,9 @@ pub struct Setting {
 
 /// The tools image of Kanister's own functions at the release whose behaviour is followed.
 pub const TOOLS_IMAGE: &str = "ghcr.io/kanisterio/kanister-tools:0.119.0";
+
+/// The image of Kanister's own functions over dumps of RDS, at the same release.
+pub const POSTGRES_IMAGE: &str = "ghcr.io/kanisterio/postgres-kanister-tools:0.119.0";
 
 /// The ActionSet a call belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,6 +69,9 @@ pub struct Limits {
     pub scale: Duration,
     /// An object that was deleted must be gone within.
     pub gone: Duration,
+    /// What a call has left behind that was ended by force must be taken away within; a database that is being made
+    /// can be deleted only then.
+    pub undo: Duration,
     /// Between two looks at the same object.
     pub look_every: Duration,
     /// How long a log or an output may go on after its container has ended.
@@ -75,6 +87,7 @@ impl Default for Limits {
             pod_stuck: Duration::from_secs(20),
             scale: 30 * MINUTE,
             gone: 15 * MINUTE,
+            undo: 90 * MINUTE,
             look_every: Duration::from_secs(5),
             drain: Duration::from_secs(10),
         }

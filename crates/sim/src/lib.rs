@@ -15,6 +15,7 @@ mod journal;
 #[cfg(feature = "kubelet")]
 pub mod kubelet;
 mod model;
+pub mod rds;
 
 pub use chaos::{ChaosStore, LastWrite};
 pub use dump::{Dump, DumpReader, Spread};

@@ -3,24 +3,23 @@
 //! The request is `AssumeRole` of the AWS Security Token Service, version 2011-06-15. Transfers that outlive a
 //! session go on: the next request gets the credential of a new one.
 
+use crate::aws;
 use crate::http::Connector;
 use async_trait::async_trait;
 use bytes::Bytes;
-use object_store::aws::{AwsAuthorizer, AwsCredential, AwsCredentialProvider};
-use object_store::client::{HttpClient, HttpConnector as _, HttpRequest};
-use object_store::{ClientOptions, CredentialProvider, HeaderValue};
+use object_store::aws::{AwsCredential, AwsCredentialProvider};
+use object_store::client::{HttpClient, HttpConnector as _};
+use object_store::{ClientOptions, CredentialProvider};
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 /// How long a session is asked for, in seconds: the most a role allows when nobody raised it.
 const SESSION_SECS: u64 = 3600;
 /// A session is not used for longer than this.
 const RENEW: Duration = Duration::from_secs(SESSION_SECS * 3 / 4);
-/// How long the service may take to answer.
-const ANSWER: Duration = Duration::from_secs(30);
 /// Longest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
@@ -74,15 +73,8 @@ impl AssumedRole {
 
     async fn ask(&self) -> Result<AwsCredential, Box<dyn std::error::Error + Send + Sync>> {
         let base = self.base.get_credential().await?;
-        let mut request = HttpRequest::new(self.form().into());
-        *request.method_mut() = reqwest::Method::POST;
-        *request.uri_mut() = format!("{}/", self.endpoint.trim_end_matches('/')).parse()?;
-        let form_type = HeaderValue::from_static("application/x-www-form-urlencoded; charset=utf-8");
-        request.headers_mut().insert("content-type", form_type);
-        AwsAuthorizer::new(&base, "sts", &self.region).try_authorize(&mut request, None)?;
-        let answer = async { self.client.execute(request).await?.into_body().bytes().await };
         let answer =
-            timeout(ANSWER, answer).await.map_err(|_| "the token service said nothing for 30 s")??;
+            aws::ask(&self.client, &base, ("sts", &self.region), &self.endpoint, self.form()).await?;
         read(&answer)
     }
 }

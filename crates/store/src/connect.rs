@@ -9,6 +9,7 @@ use crate::options::Checksum;
 use crate::{Error, ErrorKind, Options, Secret, fs};
 use object_store::aws::{self, AmazonS3Builder, AmazonS3ConfigKey, AwsCredentialProvider};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::client::{HttpClient, HttpConnector as _};
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::path::Path;
 use object_store::{Attribute, Attributes, Certificate, ClientOptions, HeaderValue, RetryConfig};
@@ -47,7 +48,21 @@ pub(crate) fn connect(
     Ok(CloudStore { client, prefix, location, attributes, patience, wants_md5: AtomicBool::new(false) })
 }
 
-fn config(what: &str, why: impl std::fmt::Display) -> Error {
+/// A client, and the credentials of S3 that sign for other services of AWS as well.
+///
+/// # Errors
+/// [`ErrorKind::Config`] when an option is malformed or missing.
+pub(crate) fn signing(options: &Options) -> Result<(HttpClient, AwsCredentialProvider), Error> {
+    install_crypto();
+    // The server of buckets has nothing to do with other services.
+    let options = &Options { s3_endpoint: None, ..options.clone() };
+    let target = Target { bucket: "none", options, endpoint: endpoint(Cloud::S3, options)? };
+    let client = Connector.connect(&target.client_options()?).map_err(bad_options)?;
+    let credentials = target.s3_builder()?.build().map_err(bad_options)?.credentials().clone();
+    Ok((client, credentials))
+}
+
+pub(crate) fn config(what: &str, why: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Config, "understand", what, why)
 }
 
@@ -114,6 +129,10 @@ impl Target<'_> {
     }
 
     fn s3(&self) -> Result<Arc<dyn Client>, Error> {
+        Ok(Arc::new(self.s3_builder()?.build().map_err(bad_options)?))
+    }
+
+    fn s3_builder(&self) -> Result<AmazonS3Builder, Error> {
         let options = self.options;
         if options.access_key_id.is_some() != options.secret_access_key.is_some() {
             return Err(config("the credentials", "`access_key_id` and `secret_access_key` go together"));
@@ -164,7 +183,7 @@ impl Target<'_> {
             let base = builder.clone().build().map_err(bad_options)?.credentials().clone();
             builder = builder.with_credentials(Arc::new(self.assume(role, base)?));
         }
-        Ok(Arc::new(builder.build().map_err(bad_options)?))
+        Ok(builder)
     }
 
     /// The role, which is taken with `base` when its credential is first needed.

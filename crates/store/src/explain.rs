@@ -70,8 +70,10 @@ fn batch_status(cause: &str) -> Option<u16> {
 }
 
 /// A failure, what it says caused it, and so on to the root.
-fn causes<'e>(failure: &'e object_store::Error) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
-    successors(Some(failure as &'e (dyn StdError + 'static)), |e| (*e).source())
+pub(crate) fn causes<'e>(
+    failure: &'e (dyn StdError + 'static),
+) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
+    successors(Some(failure), |e| (*e).source())
 }
 
 /// What lies at the bottom of a failure, cut and on one line.

@@ -7,7 +7,8 @@
 //! **What is absent on purpose:** keys, snapshots, packs; the environment (callers hand over
 //! every credential); overwriting in a [`Store`] (there is no verb for it, so versioned, locked and
 //! no-overwrite buckets work). [`Objects`] stands beside it for what other programs keep in a bucket:
-//! plain objects of any name and length, streamed, replaced at will.
+//! plain objects of any name and length, streamed, replaced at will. [`aws`] asks other services of the cloud with the
+//! credentials of a bucket.
 //!
 //! ```
 //! use bytes::Bytes;
@@ -26,6 +27,7 @@
 //! ```
 
 mod assume_role;
+pub mod aws;
 mod cloud;
 mod connect;
 #[cfg(feature = "contract")]

@@ -66,6 +66,10 @@ fn shape(sheet: &mut Sheet<'_>, pointer: &str, argument: Argument, value: &Json)
     let fits = match (argument.shape, value) {
         (_, Json::Null) | (Shape::Texts, Json::String(_) | Json::Bool(_) | Json::Number(_)) => true,
         (Shape::Text, value) => !value.is_array() && !value.is_object(),
+        (Shape::OneOf(words), Json::String(text)) => {
+            text.is_empty() || text.contains("{{") || words.contains(&text.as_str())
+        }
+        (Shape::OneOf(_), _) => false,
         (Shape::Number, Json::String(text)) => {
             text.contains("{{") || text.trim().is_empty() || text.trim().parse::<i64>().is_ok()
         }
@@ -84,7 +88,11 @@ fn shape(sheet: &mut Sheet<'_>, pointer: &str, argument: Argument, value: &Json)
             Json::Array(_) if argument.shape == Shape::Texts => "a list with lists or maps in it".to_owned(),
             other => kind_of(other).to_owned(),
         };
-        let message = format!("`{}` must be {}, found {found}", argument.name, argument.shape.name());
+        let wanted = match argument.shape {
+            Shape::OneOf(words) => words.join(" or "),
+            shape => shape.name().to_owned(),
+        };
+        let message = format!("`{}` must be {wanted}, found {found}", argument.name);
         sheet.value(ARGUMENT_TYPE, pointer, message);
     }
 }

@@ -234,7 +234,12 @@ fn call(
     status: &ActionSetStatus,
 ) -> Result<Call, String> {
     let function = catalog::function(&phase.func).ok_or_else(|| launch::unknown_function(&phase.func))?;
-    let root = root(act.spec, act.material, &views(seen, act, status, id)?);
+    let mut views = views(seen, act, status, id)?;
+    let root = root(act.spec, act.material, &views);
+    let own = match id {
+        PhaseId::Index(_) => views.phases.remove(&phase.name),
+        PhaseId::Deferred => Some(views.deferred),
+    };
     let args = arguments(function, &phase.args, &root, seen).map_err(|e| e.to_string())?;
     if let Some(reason) = wrong_arguments(function, &args) {
         return Err(reason);
@@ -246,6 +251,7 @@ fn call(
         function,
         args,
         root,
+        secrets: own.unwrap_or_default().secrets,
         material: Arc::clone(act.material),
         spec: Arc::new(act.spec.clone()),
     })

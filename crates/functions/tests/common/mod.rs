@@ -25,6 +25,8 @@ pub fn setting() -> Setting {
         service_account: Some("controller".to_owned()),
         mover_image: None,
         tools_image: "tools".to_owned(),
+        postgres_image: "postgres-tools".to_owned(),
+        databases: None,
         restricted: true,
         resumed: false,
         attempt: 1,
@@ -60,6 +62,7 @@ pub fn call(function: &str, args: Json, spec: ActionSpec) -> Call {
         function: catalog::function(function).unwrap(),
         args: args.as_object().unwrap().clone(),
         root: root(&spec, &material, &PhaseViews::default()),
+        secrets: BTreeMap::new(),
         material: Arc::new(material),
         spec: Arc::new(spec),
     }
