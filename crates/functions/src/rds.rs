@@ -59,6 +59,13 @@ struct RdsArgs {
 }
 
 impl RdsArgs {
+    /// Those of a call that is about `needed`, which must not be empty: nobody's database is meant then.
+    fn of(call: &Call, needed: &str) -> Result<RdsArgs, String> {
+        let args: RdsArgs = args::decode(&call.args).map_err(|e| e.to_string())?;
+        let given = if needed == "snapshotID" { &args.snapshot } else { &args.instance };
+        if given.is_empty() { Err(format!("it has no {needed}")) } else { Ok(args) }
+    }
+
     fn form(&self) -> Form {
         if AURORA.contains(&self.db_engine.as_str()) { Form::Cluster } else { Form::Instance }
     }
@@ -177,7 +184,7 @@ impl Steps {
 
 /// CreateRDSSnapshot: of an instance, or of an Aurora cluster; waits until it can be used.
 pub(crate) async fn create_rds_snapshot(call: &Call, setting: &Setting) -> Result<Object, String> {
-    let args: RdsArgs = args::decode(&call.args).map_err(|e| e.to_string())?;
+    let args = RdsArgs::of(call, "instanceID")?;
     let (account, form) = (access::account(call, setting)?, args.form());
     let account = &*account;
     let database = there(account, form, &args.instance).await?;
@@ -236,7 +243,7 @@ fn tell(setting: &Setting, snapshot: &Snapshot) {
 
 /// DeleteRDSSnapshot: and waits until it is gone. One that is not there is fine.
 pub(crate) async fn delete_rds_snapshot(call: &Call, setting: &Setting) -> Result<Object, String> {
-    let args: RdsArgs = args::decode(&call.args).map_err(|e| e.to_string())?;
+    let args = RdsArgs::of(call, "snapshotID")?;
     let (account, form) = (access::account(call, setting)?, args.form());
     let what = format!("RDS snapshot {}", args.snapshot);
     if look(&*account, form, &args.snapshot).await?.is_none() {
@@ -264,7 +271,7 @@ pub(crate) async fn restore_rds_snapshot(
     setting: &Setting,
     cluster: &dyn Cluster,
 ) -> Result<Object, String> {
-    let args: RdsArgs = args::decode(&call.args).map_err(|e| e.to_string())?;
+    let args = RdsArgs::of(call, "instanceID")?;
     if args.snapshot.is_empty() {
         return dump::restore(call, setting, cluster).await;
     }
@@ -307,9 +314,11 @@ async fn restored(
 ) -> Result<Database, String> {
     let what = words(form, &wish.id);
     let mut steps = Steps::new(setting);
+    let mut was_absent = false;
     loop {
         match seen(account, form, &wish.id).await? {
             None => {
+                was_absent = true;
                 let asked = ask(|| account.restore(form, wish)).await;
                 steps.asked(&format!("{what} from snapshot {}", wish.snapshot), asked)?;
             }
@@ -318,7 +327,10 @@ async fn restored(
                 status if HOPELESS.contains(&status) => return Err(hopeless(&what, status)),
                 _ => {}
             },
-            Some(_) if !replaces => return Err(format!("a {what} is there that is not its own")),
+            // Nor is one deleted that came into the place of the one that had to go.
+            Some(_) if !replaces || was_absent => {
+                return Err(format!("a {what} is there that is not its own"));
+            }
             Some(found) if found.status == "deleting" => {}
             Some(found) => remove(account, &mut steps, form, &wish.id, &found).await?,
         }

@@ -191,6 +191,11 @@ async fn nothing_is_deleted_for_a_snapshot_that_cannot_be_restored() {
     let args = json!({ "instanceID": "db" });
     let reason = told(&rds, &cluster, "RestoreRDSSnapshot", &args).await.unwrap_err();
     assert!(reason.starts_with("it needs snapshotID, or else namespace, backupArtifactPrefix"), "{reason}");
+    for (function, missing) in [("RestoreRDSSnapshot", "instanceID"), ("DeleteRDSSnapshot", "snapshotID")] {
+        let reason =
+            told(&rds, &cluster, function, &json!({ "instanceID": "", "snapshotID": "" })).await.unwrap_err();
+        assert_eq!(reason, format!("it has no {missing}"));
+    }
     assert_eq!(rds.asked(), [""; 0]);
     // One that is not there yet is made.
     let args = json!({ "instanceID": "new", "snapshotID": "kept", "securityGroupID": ["sg-9"] });

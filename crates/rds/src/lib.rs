@@ -77,8 +77,8 @@ type Fields = Vec<(String, String)>;
 
 fn form(action: &str, fields: &[(&str, &str)]) -> Fields {
     let fixed = [("Action", action), ("Version", VERSION)];
-    let given = fields.iter().filter(|(_, value)| !value.is_empty());
-    fixed.iter().chain(given).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    // An identifier that is empty is sent as such: without one the service would speak of all it has.
+    fixed.iter().chain(fields).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 fn list(form: &mut Fields, name: &str, items: &[String]) {

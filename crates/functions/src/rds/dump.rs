@@ -62,6 +62,7 @@ impl DumpArgs {
     fn of(call: &Call) -> Result<DumpArgs, String> {
         let args: DumpArgs = args::decode(&call.args).map_err(|e| e.to_string())?;
         match args.db_engine.as_str() {
+            _ if args.instance.is_empty() => Err("it has no instanceID".to_owned()),
             POSTGRESQL => Ok(args),
             "" => Err(format!("it needs dbEngine, which can only be {POSTGRESQL}")),
             other if AURORA.contains(&other) => {
@@ -88,6 +89,9 @@ pub(crate) async fn export_rds_snapshot(
     cluster: &dyn Cluster,
 ) -> Result<Object, String> {
     let args = DumpArgs::of(call)?;
+    if args.snapshot.is_empty() {
+        return Err("it has no snapshotID".to_owned());
+    }
     let account = access::account(call, setting)?;
     let outcome = export(call, setting, cluster, &*account, &args).await;
     match (outcome, undone(call, setting, &*account, &args.instance).await) {

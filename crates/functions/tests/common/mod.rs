@@ -69,6 +69,7 @@ pub fn call(function: &str, args: Json, spec: ActionSpec) -> Call {
 }
 
 /// How the call ends.
+#[allow(dead_code, reason = "some stories have a service beside the cluster")]
 pub async fn told(cluster: &PaperCluster, function: &str, args: Json) -> Result<Object, String> {
     let call = call(function, args, ActionSpec::default());
     cistern_functions::call(&call, &setting(), cluster).await
