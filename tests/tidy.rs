@@ -98,7 +98,7 @@ const ABSENT: &[(&str, &[&str])] = &[
         ],
     ),
     ("mover", &["std::env::", "println!", "std::fs", "std::process", "cistern_format"]),
-    ("rds", &[".unwrap()", "std::env", "std::fs", "std::net", "tokio", "println!", "Instant", "SystemTime"]),
+    ("rds", &["std::env", "std::fs", "std::net", "tokio", "println!", "Instant", "SystemTime"]),
     ("repo", &["std::env::", "println!", "std::fs", "std::net", "object_store"]),
     (
         "template",

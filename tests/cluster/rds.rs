@@ -1,9 +1,10 @@
 //! Databases of RDS, played by a stand-in that checks what it is asked: snapshots taken, restored and deleted, with a
 //! controller killed on the way; a PostgreSQL dumped from a snapshot into a bucket and back.
 
+use crate::bucket::Bucket;
 use crate::postgres::{Server, programs};
 use crate::stage::Stage;
-use crate::support::{given, skip};
+use crate::support::skip;
 use crate::world::{MOVER, PLAIN, until};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
@@ -19,6 +20,8 @@ const REGION: &str = "eu-central-1";
 struct Desk {
     /// Where every database of it listens.
     port: u16,
+    /// What stands in each signature: the key, and what it is good for.
+    by: (String, String),
     instances: BTreeMap<String, Instance>,
     snapshots: BTreeMap<String, String>,
     /// Writes that were carried out.
@@ -45,14 +48,15 @@ struct Rds {
 }
 
 impl Rds {
-    /// With one database, `shop-db`, which listens on this port.
-    fn start(port: u16) -> Rds {
+    /// With one database, `shop-db`, which listens on this port; asked by this key in this region.
+    fn start(port: u16, key: &str, region: &str) -> Rds {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let groups = vec!["sg-1".to_owned(), "sg-2".to_owned()];
         let database = Instance { groups, subnet_group: "inner".to_owned(), looked_at: true, made_by: None };
         let instances = BTreeMap::from([("shop-db".to_owned(), database)]);
-        let desk = Arc::new(Mutex::new(Desk { port, instances, ..Desk::default() }));
+        let by = (format!("Credential={key}/"), format!("/{region}/rds/aws4_request"));
+        let desk = Arc::new(Mutex::new(Desk { port, by, instances, ..Desk::default() }));
         let rds = Rds { desk, endpoint };
         let served = rds.clone();
         std::thread::spawn(move || {
@@ -101,7 +105,7 @@ impl Desk {
     fn answer(&mut self, head: &str, body: &str) -> (u16, String) {
         let url = reqwest::Url::parse(&format!("http://x/?{body}")).unwrap();
         let form: BTreeMap<String, String> = url.query_pairs().into_owned().collect();
-        let signed = head.contains("Credential=AKIATEST/") && head.contains("/eu-central-1/rds/aws4_request");
+        let signed = head.contains(&self.by.0) && head.contains(&self.by.1);
         if !signed || form.get("Version").is_none_or(|version| version != "2014-10-31") {
             self.wrong.push(format!("{head}\n{body}"));
             return refused(403, "AccessDenied");
@@ -236,7 +240,7 @@ async fn complete(stage: &Stage, action: &str) -> Json {
 fn rds_snapshots_there_and_back() {
     let Some(stage) = Stage::new("rds_snapshots") else { return };
     stage.world.play(async {
-        let rds = Rds::start(5432);
+        let rds = Rds::start(5432, "AKIATEST", REGION);
         objects(&stage, "rds-snapshot.yaml").await;
         let endpoint = format!("--rds-endpoint={}", rds.endpoint);
         rds.hold(true);
@@ -269,25 +273,15 @@ fn rds_dump_there_and_back() {
     let Some(programs) = programs() else {
         return skip("rds_dump_there_and_back", "PostgreSQL is not installed: apt-get install postgresql");
     };
-    let Some(bucket) = given("CISTERN_TEST_S3") else { return };
     let Some(stage) = Stage::new("rds_dump") else { return };
     stage.world.play(async {
+        let Some(_bucket) = Bucket::at(&stage).await else { return };
         let server = Server::start(&stage, &programs).await;
-        let rds = Rds::start(server.port);
+        // As the bucket's profile has it.
+        let rds = Rds::start(server.port, "any", "us-east-1");
         objects(&stage, "rds-dump.yaml").await;
-        let (endpoint, bucket) = bucket.rsplit_once('/').unwrap();
-        let profile = json!({
-            "apiVersion": "cr.kanister.io/v1alpha1", "kind": "Profile", "metadata": { "name": "bucket" },
-            "location": { "type": "s3Compliant", "bucket": bucket, "endpoint": endpoint, "region": REGION,
-                "prefix": stage.namespace },
-            "credential": { "type": "keyPair", "keyPair": {
-                "idField": "aws_access_key_id", "secretField": "aws_secret_access_key",
-                "secret": { "name": "aws", "namespace": stage.namespace },
-            }},
-            "skipSSLVerify": false,
-        });
-        stage.apply(&profile.to_string()).await;
-        server.sql("postgres", "create role admin login createdb; create database shop owner admin");
+        server.sql("postgres", "create role admin login createdb");
+        server.sql("postgres", "create database shop owner admin");
         let table = "create table t as select g as id, md5(g::text) as word from generate_series(1, 5000) g";
         server.sql("shop", &format!("set role admin; {table}"));
         let sum = "select count(*), md5(string_agg(md5(t::text), '' order by md5(t::text))) from t";
@@ -295,7 +289,7 @@ fn rds_dump_there_and_back() {
         let images = [format!("--mover-image={MOVER}cistern"), format!("--postgres-image={PLAIN}postgresql")];
         let endpoint = format!("--rds-endpoint={}", rds.endpoint);
         let controller = stage.controller(&[&images[0], &images[1], &endpoint]);
-        let place = json!({ "profile": { "name": "bucket", "namespace": stage.namespace } });
+        let place = json!({ "profile": { "name": "store", "namespace": stage.namespace } });
         order(&stage, "rds-dump", "backup", place.clone()).await;
         let artifacts = complete(&stage, "backup").await;
         let temporary = "restore temporary [\"sg-1\", \"sg-2\"] inner";

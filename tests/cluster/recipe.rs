@@ -140,7 +140,7 @@ impl Stage {
     }
 }
 
-/// Functions that ask AWS and no API server; `crates/functions` has their stories.
+/// Functions that `rds.rs` calls through blueprints of `fixtures`.
 const ELSEWHERE: [&str; 4] =
     ["CreateRDSSnapshot", "DeleteRDSSnapshot", "ExportRDSSnapshotToLocation", "RestoreRDSSnapshot"];
 
