@@ -182,15 +182,16 @@ fn listening(database: &Database, id: &str) -> Result<Endpoint, String> {
 
 /// RestoreRDSSnapshot without a snapshot: the databases of a dump, into the instance that is there.
 pub(super) async fn restore(call: &Call, setting: &Setting, cluster: &dyn Cluster) -> Result<Object, String> {
-    let needed: [(&str, fn(&DumpArgs) -> &str); 5] = [
-        ("namespace", |a| &a.namespace),
-        ("backupArtifactPrefix", |a| &a.backup_artifact_prefix),
-        ("backupID", |a| &a.backup),
-        ("username", |a| &a.username),
-        ("password", |a| &a.password),
-    ];
     let args: DumpArgs = args::decode(&call.args).map_err(|e| e.to_string())?;
-    let missing: Vec<&str> = needed.iter().filter(|(_, of)| of(&args).is_empty()).map(|(n, _)| *n).collect();
+    let needed = [
+        ("namespace", &args.namespace),
+        ("backupArtifactPrefix", &args.backup_artifact_prefix),
+        ("backupID", &args.backup),
+        ("username", &args.username),
+        ("password", &args.password),
+    ];
+    let missing: Vec<&str> =
+        needed.iter().filter(|(_, given)| given.is_empty()).map(|(name, _)| *name).collect();
     if !missing.is_empty() {
         return Err(format!("it needs snapshotID, or else {}", missing.join(", ")));
     }
