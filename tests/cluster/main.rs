@@ -9,6 +9,8 @@ mod commands;
 mod deaths;
 mod drain;
 mod faults;
+mod figures;
+mod front;
 #[path = "../deploy/helm.rs"]
 mod helm;
 mod images;

@@ -81,7 +81,17 @@ impl Plane {
 
     /// A kubeconfig of whoever has this token.
     pub fn kubeconfig_of(&self, name: &str, token: &str) -> PathBuf {
-        self.write_kubeconfig(name, &format!("{{token: {token}}}"))
+        self.write_kubeconfig(name, &self.url, &format!("{{token: {token}}}"))
+    }
+
+    /// The same, for a door before the API server.
+    pub fn kubeconfig_through(&self, url: &str, name: &str, token: &str) -> PathBuf {
+        self.write_kubeconfig(name, url, &format!("{{token: {token}}}"))
+    }
+
+    /// A kubeconfig of nobody in particular.
+    pub fn kubeconfig_of_nobody(&self) -> PathBuf {
+        self.write_kubeconfig("nobody", &self.url, "{}")
     }
 
     /// The same kubeconfig for a server at another address.
@@ -137,6 +147,19 @@ impl Plane {
             command.arg(format!("--{flag}={value}"));
         }
         *self.api.lock().unwrap() = Some(Server::start(&command, &self.path("api.log")));
+    }
+
+    /// CPU time of both so far.
+    pub fn cpu(&self) -> Duration {
+        [&self.api, &self.etcd].map(|server| server.lock().unwrap().as_ref().unwrap().used().cpu).iter().sum()
+    }
+
+    /// Requests that the API server has had so far.
+    pub fn requests(&self) -> u64 {
+        let metrics = self.get("/metrics").unwrap_or_default();
+        let counted = metrics.lines().filter(|line| line.starts_with("apiserver_request_total{"));
+        let numbers = counted.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        numbers.map(|number| number as u64).sum()
     }
 
     /// Kills the API server, as by a lack of memory.
@@ -195,17 +218,17 @@ impl Plane {
         let (certificate, key) = self.sign("admin", Some("system:masters")).write(folder, "admin");
         let user =
             format!("{{client-certificate: {}, client-key: {}}}", certificate.display(), key.display());
-        self.write_kubeconfig("admin", &user);
+        self.write_kubeconfig("admin", &self.url, &user);
     }
 
-    fn write_kubeconfig(&self, name: &str, user: &str) -> PathBuf {
+    fn write_kubeconfig(&self, name: &str, url: &str, user: &str) -> PathBuf {
         let path = self.path(&format!("{name}.kubeconfig"));
         let text = format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: test\n\
              clusters: [{{name: test, cluster: {{server: \"{}\", certificate-authority: {}}}}}]\n\
              users: [{{name: {name}, user: {user}}}]\n\
              contexts: [{{name: test, context: {{cluster: test, user: {name}}}}}]\n",
-            self.url,
+            url,
             self.path("authority.crt").display(),
         );
         std::fs::write(&path, text).unwrap();

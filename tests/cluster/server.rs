@@ -9,6 +9,16 @@ use std::time::Duration;
 /// How long a server may take until it answers, and until it has ended, on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
+/// What a process has used.
+#[derive(Clone, Copy, Debug)]
+pub struct Used {
+    pub cpu: Duration,
+    /// Memory it has now.
+    pub memory_bytes: u64,
+    /// The most it has had.
+    pub memory_bytes_max: u64,
+}
+
 /// The process; killed when dropped.
 pub struct Server {
     pid: Pid,
@@ -52,19 +62,25 @@ impl Server {
         self.ended.recv_timeout(PATIENCE).expect("it ends, and is waited for once")
     }
 
-    /// CPU time it has taken so far, in the kernel's ticks of a hundredth of a second.
-    pub fn cpu_ticks(&self) -> u64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid.as_raw_nonzero())).unwrap();
-        // The name before may hold anything, blanks and brackets too.
-        let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
-        fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
-    }
-
-    /// Most memory it has had so far, in bytes.
-    pub fn memory_bytes_max(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid.as_raw_nonzero())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    /// What it has used so far.
+    pub fn used(&self) -> Used {
+        let file = |name: &str| {
+            std::fs::read_to_string(format!("/proc/{}/{name}", self.pid.as_raw_nonzero())).unwrap()
+        };
+        let status = file("status");
+        let bytes = |field: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+            line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+        };
+        // The name of a program may have spaces; the fields after it are counted from the third.
+        let stat = file("stat");
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        let ticks: u64 = [11, 12].map(|at: usize| fields[at].parse::<u64>().unwrap()).iter().sum();
+        Used {
+            cpu: Duration::from_millis(ticks * 10),
+            memory_bytes: bytes("VmRSS:"),
+            memory_bytes_max: bytes("VmHWM:"),
+        }
     }
 }
 

@@ -1,13 +1,14 @@
 //! What a story needs: a namespace with the rights of the manifests, the controller as a process, ActionSets that
 //! leave a trace of every phase.
 
-use crate::server::Server;
+use crate::front::Front;
+use crate::server::{Server, Used};
 use crate::support::home::CISTERN;
-use crate::world::{self, OURS, PATIENCE, Visit, kanister, object, until};
+use crate::world::{self, OURS, PATIENCE, Visit, kanister, object, until_within};
 use cistern_api::yaml;
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::ServiceAccount;
-use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::discovery::{Scope, pinned_kind};
 use kube::{Api, Client, ResourceExt as _};
 use rustix::process::Signal;
@@ -17,6 +18,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// The namespace of the printed manifests, and the name of everything in them.
 const CISTERN_NAME: &str = "cistern";
@@ -28,6 +30,7 @@ pub struct Stage {
     pub world: Visit,
     pub namespace: String,
     /// Of the controller's service account.
+    token: String,
     kubeconfig: PathBuf,
     folder: PathBuf,
     replicas: AtomicUsize,
@@ -66,7 +69,7 @@ impl Stage {
         let everybody = std::fs::Permissions::from_mode(0o777);
         std::fs::set_permissions(folder.join("traces"), everybody).unwrap();
         let kubeconfig = plane.kubeconfig_of(&namespace, &token);
-        Some(Stage { world, namespace, kubeconfig, folder, replicas: AtomicUsize::new(0) })
+        Some(Stage { world, namespace, token, kubeconfig, folder, replicas: AtomicUsize::new(0) })
     }
 
     /// A controller as the manifests start it, but for the webhook.
@@ -77,6 +80,19 @@ impl Stage {
     /// The controller's kubeconfig, for a server at another address.
     pub fn kubeconfig_by(&self, url: &str) -> PathBuf {
         self.world.plane.as_ref().expect("a stage is on servers of ours").kubeconfig_by(&self.kubeconfig, url)
+    }
+
+    /// A door before the API server.
+    pub async fn front(&self) -> Front {
+        let plane = self.world.plane.as_ref().expect("a stage is on servers of ours");
+        Front::open(&plane.kubeconfig_of_nobody()).await
+    }
+
+    /// A controller that reaches the API server through that door.
+    pub fn controller_behind(&self, front: &Front, more: &[&str]) -> Replica {
+        let plane = self.world.plane.as_ref().expect("a stage is on servers of ours");
+        let name = format!("{}-behind", self.namespace);
+        self.controller_as(&plane.kubeconfig_through(&front.url, &name, &self.token), more)
     }
 
     /// A kubeconfig of an account that has no rights.
@@ -180,13 +196,24 @@ impl Stage {
 
     /// Its status when it has ended.
     pub async fn ended(&self, name: &str) -> Json {
+        self.ended_within(PATIENCE, name).await
+    }
+
+    /// The same, where many are under way.
+    pub async fn ended_within(&self, patience: Duration, name: &str) -> Json {
         let api = self.action_sets();
-        until(&format!("{name} has ended"), async || {
+        until_within(patience, &format!("{name} has ended"), async || {
             let status = api.get(name).await.ok()?.data["status"].clone();
             let state = status["state"].as_str()?;
             (state == "complete" || state == "failed").then_some(status)
         })
         .await
+    }
+
+    /// How many have not ended.
+    pub async fn unfinished(&self) -> usize {
+        let params = ListParams::default().labels("!cistern.dev/state");
+        self.action_sets().list_metadata(&params).await.unwrap().items.len()
     }
 
     /// How often each phase of each ActionSet ran: `id phase`.
@@ -230,13 +257,9 @@ impl Replica {
         self.server.wait()
     }
 
-    pub fn memory_bytes_max(&self) -> u64 {
-        self.server.memory_bytes_max()
-    }
-
-    /// CPU time it has taken so far, in hundredths of a second.
-    pub fn cpu_ticks(&self) -> u64 {
-        self.server.cpu_ticks()
+    /// What it has used so far.
+    pub fn used(&self) -> Used {
+        self.server.used()
     }
 
     /// It runs still, and has never panicked.

@@ -190,8 +190,13 @@ pub async fn client(kubeconfig: &Path) -> Client {
 }
 
 /// Waits for something to come true on the cluster.
-pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let waited = tokio::time::timeout(PATIENCE, async {
+pub async fn until<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+    until_within(PATIENCE, what, look).await
+}
+
+/// The same, for what takes longer.
+pub async fn until_within<T>(patience: Duration, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let waited = tokio::time::timeout(patience, async {
         loop {
             if let Some(found) = look().await {
                 return found;

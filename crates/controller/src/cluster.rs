@@ -26,7 +26,7 @@ pub(crate) use refusal::chain;
 
 use async_trait::async_trait;
 use cistern_api::ObjectReference;
-use cistern_functions::ports::{Cluster, Exit, Inside, Patch, Refusal, Resource, Sink, Why};
+use cistern_functions::ports::{Age, Cluster, Exit, Inside, Page, Patch, Refusal, Resource, Sink, Why};
 use discovery::Discovery;
 use http::Request;
 use k8s_openapi::api::core::v1::Pod;
@@ -122,8 +122,11 @@ impl KubeCluster {
         }
     }
 
-    async fn page(&self, verbs: &Verbs, selector: &str, token: &str) -> Result<Json, Failure> {
-        let mut params = ListParams::default().limit(PAGE);
+    async fn page(&self, verbs: &Verbs, selector: &str, age: Age, token: &str) -> Result<Json, Failure> {
+        let mut params = match age {
+            Age::Now => ListParams::default().limit(PAGE),
+            Age::Remembered => ListParams::default().match_any(),
+        };
         if !selector.is_empty() {
             params = params.labels(selector);
         }
@@ -133,25 +136,24 @@ impl KubeCluster {
         self.answer(verbs.list(&params).map_err(Failure::unfit)?).await
     }
 
-    async fn pages(&self, verbs: &Verbs, selector: &str) -> Result<Vec<Json>, Failure> {
-        let mut found = Vec::new();
+    async fn pages(&self, verbs: &Verbs, selector: &str, age: Age, found: Page<'_>) -> Result<(), Failure> {
         let mut token = String::new();
         loop {
-            let mut page = self.page(verbs, selector, &token).await?;
+            let mut page = self.page(verbs, selector, age, &token).await?;
             // Items of a list do not say what they are.
             let version = page["apiVersion"].take();
             let kind = page["kind"].as_str().and_then(|kind| kind.strip_suffix("List")).map(str::to_owned);
-            let Json::Array(items) = page["items"].take() else { return Ok(found) };
-            found.extend(items.into_iter().map(|mut item| {
+            let Json::Array(mut items) = page["items"].take() else { return Ok(()) };
+            for item in &mut items {
                 if item["kind"].is_null() {
                     item["kind"] = json!(kind);
                     item["apiVersion"] = version.clone();
                 }
-                item
-            }));
+            }
+            found(items);
             match page["metadata"]["continue"].as_str() {
                 Some(next) if !next.is_empty() => next.clone_into(&mut token),
-                _ => return Ok(found),
+                _ => return Ok(()),
             }
         }
     }
@@ -170,10 +172,29 @@ impl Cluster for KubeCluster {
 
     async fn list(&self, of: &ObjectReference, selector: &str) -> Result<Vec<Json>, Refusal> {
         let verbs = path::verbs(of)?;
-        let mut listed = self.pages(&verbs, selector).await;
+        let mut tries = LISTS_MAX;
+        loop {
+            let mut found = Vec::new();
+            tries -= 1;
+            match self.pages(&verbs, selector, Age::Now, &mut |page| found.extend(page)).await {
+                Err(failure) if failure.expired() && tries > 0 => {}
+                listed => return Ok(listed.map(|()| found)?),
+            }
+        }
+    }
+
+    async fn list_in_pages(
+        &self,
+        of: &ObjectReference,
+        selector: &str,
+        age: Age,
+        page: Page<'_>,
+    ) -> Result<(), Refusal> {
+        let verbs = path::verbs(of)?;
+        let mut listed = self.pages(&verbs, selector, age, page).await;
         for _ in 1..LISTS_MAX {
             match &listed {
-                Err(failure) if failure.expired() => listed = self.pages(&verbs, selector).await,
+                Err(failure) if failure.expired() => listed = self.pages(&verbs, selector, age, page).await,
                 _ => break,
             }
         }

@@ -13,6 +13,7 @@ use cistern_functions::run;
 use cistern_functions::setting::phase_mark;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Annotation of a pod that failed: it is kept until then.
@@ -54,6 +55,8 @@ pub(crate) async fn sweep(objects: &Objects, watched: &str, now: &Time) -> Resul
         // Other controllers may look after other namespaces.
         selector = format!("{selector},{}={watched}", pod::ACTION_SET_NAMESPACE);
     }
+    // It may have been given more rights since.
+    objects.confined.store(false, Ordering::Relaxed);
     // Pods first: a phase is claimed before its pod is made, so every pod seen here has its claim by then.
     let found = pods(objects, &selector).await?;
     if found.is_empty() {
@@ -97,10 +100,12 @@ async fn wanted_until(objects: &Objects, pod: &Json, now: &Time) -> Result<Optio
 
 /// Our pods, wherever they are; or, without the right to look everywhere, where the controller works.
 async fn pods(objects: &Objects, selector: &str) -> Result<Vec<Json>, Refusal> {
-    let anywhere = of_kind("pod", "", "");
-    match ask(|| objects.cluster.list(&anywhere, selector)).await {
-        Err(refusal) if refusal.why == Why::Denied => {}
-        answer => return answer,
+    if !objects.confined.load(Ordering::Relaxed) {
+        let anywhere = of_kind("pod", "", "");
+        match ask(|| objects.cluster.list(&anywhere, selector)).await {
+            Err(refusal) if refusal.why == Why::Denied => objects.confined.store(true, Ordering::Relaxed),
+            answer => return answer,
+        }
     }
     let mut found = Vec::new();
     for namespace in &objects.namespaces {

@@ -64,7 +64,6 @@ pub mod wishes;
 
 pub use cluster::{KubeCluster, connect};
 pub use metrics::Metrics;
-pub use objects::needs_work;
 pub use queue::Place;
 pub use reconcile::Controller;
 pub use watch::watch;

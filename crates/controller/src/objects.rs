@@ -11,11 +11,13 @@ use crate::queue::Place;
 use crate::wishes::Annotations;
 use cistern_api::{ActionSet, ActionSetStatus, Phase, State, Time};
 use cistern_functions::patience::ask;
-use cistern_functions::ports::{Cluster, Refusal, Why};
+use cistern_functions::ports::{Age, Cluster, Refusal, Why};
 use cistern_functions::reference::of_kind;
+use kube::api::DynamicObject;
 use serde_json::{Value as Json, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// Annotation: the controller that wrote the status last.
 const HELD_BY: &str = "cistern.dev/held-by";
@@ -179,8 +181,11 @@ fn held_back(status: &Json) -> bool {
 
 /// Whether a controller has anything to do for the ActionSet: what a watch reports of one that has ended need
 /// not be handed on.
-pub fn needs_work(raw: &Json) -> bool {
-    Glance::of(raw).work
+pub(crate) fn needs_work(object: &DynamicObject) -> bool {
+    let ended = matches!(object.data["status"]["state"].as_str(), Some("complete" | "failed"));
+    let meta = &object.metadata;
+    let keeps = meta.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER);
+    keeps || (!ended && meta.deletion_timestamp.is_none())
 }
 
 /// Whether the status is final.
@@ -198,10 +203,15 @@ pub(crate) struct Objects {
     pub(crate) identity: String,
     /// Where the controller works, should it not be allowed to look everywhere.
     pub(crate) namespaces: BTreeSet<String>,
+    /// The cluster has said that it is not allowed to.
+    pub(crate) confined: AtomicBool,
 }
 
 impl Objects {
     /// ActionSets of a namespace with these labels, at a glance; of all namespaces if it is empty. Asked once.
+    ///
+    /// What has not ended may be as it was a moment ago: a watch tells what is newer, and who carries an ActionSet out
+    /// reads it first. All of them come page by page, because they may be many.
     pub(crate) async fn glance(&self, namespace: &str, selector: &str) -> Result<Vec<Glance>, Refusal> {
         self.glance_with(namespace, selector, |_| ()).await
     }
@@ -211,11 +221,18 @@ impl Objects {
         &self,
         namespace: &str,
         selector: &str,
-        show: impl Fn(&Json) + Send,
+        show: impl Fn(&Json) + Send + Sync,
     ) -> Result<Vec<Glance>, Refusal> {
-        let found = self.cluster.list(&of_kind("actionset", namespace, ""), selector).await?;
-        found.iter().for_each(show);
-        Ok(found.iter().map(Glance::of).collect())
+        let mut found = BTreeMap::new();
+        let mut page = |objects: Vec<Json>| {
+            objects.iter().for_each(&show);
+            let glances = objects.iter().map(Glance::of);
+            found.extend(glances.map(|glance| (glance.place.clone(), glance)));
+        };
+        let of = of_kind("actionset", namespace, "");
+        let age = if selector == NOT_ENDED { Age::Remembered } else { Age::Now };
+        self.cluster.list_in_pages(&of, selector, age, &mut page).await?;
+        Ok(found.into_values().collect())
     }
 
     /// One of them, if it is there. Asked once.

@@ -10,9 +10,9 @@ use crate::{Rules, World, finished, leftovers};
 use cistern_api::{State, Time};
 use cistern_functions::patience::ask;
 use cistern_functions::ports::{Cluster, Refusal};
-use serde_json::Value as Json;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{Id, JoinSet};
@@ -36,13 +36,28 @@ pub struct Controller {
     /// What runs beside: events are written, what is left over is swept away.
     beside: JoinSet<()>,
     sweeping: Option<Id>,
+    /// The look at all ActionSets, while it goes on.
+    looks: JoinSet<All>,
     recorded: Option<Recorded>,
+}
+
+/// All ActionSets at a glance.
+#[derive(Default)]
+struct All {
+    found: Vec<Glance>,
+    /// None could not be listed.
+    whole: bool,
 }
 
 impl Controller {
     /// A controller that has not begun.
     pub fn new(cluster: Arc<dyn Cluster>, rules: Rules, world: World) -> Controller {
-        let objects = Objects { cluster, identity: world.identity.clone(), namespaces: rules.namespaces() };
+        let objects = Objects {
+            cluster,
+            identity: world.identity.clone(),
+            namespaces: rules.namespaces(),
+            confined: AtomicBool::new(false),
+        };
         let queue = Queue::new(rules.under_way_max, rules.under_way_max_per_namespace);
         let (recorder, recorded) = Recorder::new();
         let metrics = Arc::new(Metrics::new());
@@ -54,6 +69,7 @@ impl Controller {
             places: HashMap::new(),
             beside: JoinSet::new(),
             sweeping: None,
+            looks: JoinSet::new(),
             recorded: Some(recorded),
         }
     }
@@ -77,13 +93,11 @@ impl Controller {
         if let Some(recorded) = self.recorded.take() {
             self.beside.spawn(events::write_all(Arc::clone(&self.shared.objects.cluster), recorded));
         }
-        let mut expired = Vec::new();
         for namespace in self.watched() {
-            let remember = |raw: &Json| self.shared.metrics.remember(raw);
-            let found = ask(|| self.shared.objects.glance_with(&namespace, "", remember)).await?;
-            expired.extend(self.look_at_all(found));
+            let found = ask(|| self.shared.objects.glance(&namespace, NOT_ENDED)).await?;
+            self.line_up(found);
         }
-        self.sweep(expired);
+        self.look_at_all_beside();
         let mut rounds = tokio::time::interval(self.shared.rules.look_every);
         rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         rounds.tick().await;
@@ -105,10 +119,15 @@ impl Controller {
                     let id = joined.map_or_else(|error| error.id(), |(id, ())| id);
                     self.sweeping = self.sweeping.filter(|sweeping| *sweeping != id);
                 }
+                Some(looked) = self.looks.join_next() => self.note_look(looked.unwrap_or_default()),
                 Some(place) = changed.recv() => self.look_at_one(place).await,
                 _ = rounds.tick() => {
                     round += 1;
-                    self.look_around(round % ROUNDS_PER_FULL_LOOK == 0).await;
+                    if round % ROUNDS_PER_FULL_LOOK == 0 {
+                        self.look_at_all_beside();
+                    } else {
+                        self.look_around().await;
+                    }
                 }
             }
         }
@@ -120,32 +139,46 @@ impl Controller {
     }
 
     /// One round. One that fails is made up for by the next.
-    async fn look_around(&mut self, full: bool) {
-        let mut expired = Vec::new();
+    async fn look_around(&mut self) {
         for namespace in self.watched() {
-            match self.shared.objects.glance(&namespace, if full { "" } else { NOT_ENDED }).await {
-                Ok(found) if full => expired.extend(self.look_at_all(found)),
-                Ok(found) => self.line_up(found),
-                Err(refusal) => {
-                    let said = "the ActionSets cannot be listed; it is tried again";
-                    tracing::warn!(namespace, reason = %refusal, "{said}");
-                    self.shared.metrics.trouble(Trouble::List);
-                }
+            if let Some(found) = look(&self.shared, &namespace, NOT_ENDED).await {
+                self.line_up(found);
             }
         }
-        self.sweep(expired);
+        self.sweep(Vec::new());
     }
 
-    /// Lines up what is to be done; those whose time has come to be deleted.
-    fn look_at_all(&mut self, found: Vec<Glance>) -> Vec<Glance> {
+    /// Begins to look at what has ended, too, unless that is still going on. There may be thousands, and what is to be
+    /// done need not wait for them.
+    fn look_at_all_beside(&mut self) {
+        if !self.looks.is_empty() {
+            return;
+        }
+        let (shared, watched) = (Arc::clone(&self.shared), self.watched());
+        self.looks.spawn(async move {
+            let mut all = All { found: Vec::new(), whole: true };
+            for namespace in watched {
+                match look(&shared, &namespace, "").await {
+                    Some(found) => all.found.extend(found),
+                    None => all.whole = false,
+                }
+            }
+            all
+        });
+    }
+
+    /// Lines up what is to be done, and deletes those whose time has come.
+    fn note_look(&mut self, all: All) {
         let now = (self.shared.world.now)();
-        let counted = |state: State| found.iter().filter(|glance| glance.state == state).count();
-        self.shared.metrics.count_ended(counted(State::Complete), counted(State::Failed));
+        let counted = |state: State| all.found.iter().filter(|glance| glance.state == state).count();
+        if all.whole {
+            self.shared.metrics.count_ended(counted(State::Complete), counted(State::Failed));
+        }
         let default = self.shared.rules.ttl_after_finished;
         let (expired, others): (Vec<_>, Vec<_>) =
-            found.into_iter().partition(|glance| finished::expired(glance, default, &now));
+            all.found.into_iter().partition(|glance| finished::expired(glance, default, &now));
         self.line_up(others);
-        expired
+        self.sweep(expired);
     }
 
     /// Those that have begun before all others, then the oldest.
@@ -221,6 +254,19 @@ impl Controller {
             }
         };
         self.sweeping = Some(self.beside.spawn(task).id());
+    }
+}
+
+/// ActionSets of a namespace, if they can be listed now.
+async fn look(shared: &Shared, namespace: &str, selector: &str) -> Option<Vec<Glance>> {
+    match shared.objects.glance_with(namespace, selector, |raw| shared.metrics.remember(raw)).await {
+        Ok(found) => Some(found),
+        Err(refusal) => {
+            let said = "the ActionSets cannot be listed; it is tried again";
+            tracing::warn!(namespace, reason = %refusal, "{said}");
+            shared.metrics.trouble(Trouble::List);
+            None
+        }
     }
 }
 

@@ -23,6 +23,18 @@ pub trait Cluster: Send + Sync + 'static {
     async fn get(&self, at: &ObjectReference) -> Result<Json, Refusal>;
     /// All objects of the resource with these labels, in the syntax of `kubectl -l`; empty is all.
     async fn list(&self, of: &ObjectReference, selector: &str) -> Result<Vec<Json>, Refusal>;
+    /// The same, handed over page by page, so that not all of them have to be held. An object may come twice: a list
+    /// that the cluster has lost track of is begun anew.
+    async fn list_in_pages(
+        &self,
+        of: &ObjectReference,
+        selector: &str,
+        _age: Age,
+        page: Page<'_>,
+    ) -> Result<(), Refusal> {
+        page(self.list(of, selector).await?);
+        Ok(())
+    }
     /// Makes an object that is not there; [`Why::Exists`] if it is.
     async fn create(&self, at: &ObjectReference, object: &Json) -> Result<Json, Refusal>;
     /// Puts the whole object in the place of the one it was read as; [`Why::Conflict`] if that has changed.
@@ -50,6 +62,18 @@ pub trait Cluster: Send + Sync + 'static {
 
 /// Takes bytes as they come.
 pub type Sink<'s> = &'s mut (dyn FnMut(&[u8]) + Send);
+
+/// How old an answer may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Age {
+    /// As it is now.
+    Now,
+    /// As the API server remembers it, perhaps from a moment ago. That costs it far less, and comes in one page.
+    Remembered,
+}
+
+/// Takes objects as they come.
+pub type Page<'p> = &'p mut (dyn FnMut(Vec<Json>) + Send);
 
 /// A container of a pod.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use cistern_api::ObjectReference;
-use cistern_functions::ports::{Cluster, Exit, Inside, Patch, Refusal, Resource, Sink};
+use cistern_functions::ports::{Age, Cluster, Exit, Inside, Page, Patch, Refusal, Resource, Sink};
 use serde_json::Value as Json;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
@@ -87,6 +87,17 @@ impl Cluster for Fenced {
     async fn list(&self, of: &ObjectReference, selector: &str) -> Result<Vec<Json>, Refusal> {
         self.term.goes_on().await;
         self.cluster.list(of, selector).await
+    }
+
+    async fn list_in_pages(
+        &self,
+        of: &ObjectReference,
+        selector: &str,
+        age: Age,
+        page: Page<'_>,
+    ) -> Result<(), Refusal> {
+        self.term.goes_on().await;
+        self.cluster.list_in_pages(of, selector, age, page).await
     }
 
     async fn create(&self, at: &ObjectReference, object: &Json) -> Result<Json, Refusal> {
