@@ -10,7 +10,7 @@ use cistern_controller::certificate::{Certificate, Own};
 use cistern_controller::leader::{Audience as _, Election, Pace};
 use cistern_controller::repositories::Repositories;
 use cistern_controller::schedules::Schedules;
-use cistern_controller::{Controller, KubeCluster, Metrics, Rules, World, connect, watch};
+use cistern_controller::{Controller, KubeCluster, Metrics, Proxies, Rules, World, connect, watch};
 use cistern_functions::ports::{Cluster, Refusal, Why};
 use cistern_rds::Amazon;
 use cistern_store::Options;
@@ -53,7 +53,8 @@ impl Office {
     /// # Errors
     /// There is no such cluster, it does not answer, or an address is taken.
     pub async fn open(args: &Args) -> Result<Office, Failure> {
-        let connected = connect(args.kubeconfig.as_deref(), args.context.as_deref()).await;
+        let connected =
+            connect(args.kubeconfig.as_deref(), args.context.as_deref(), &Proxies::of(variable)).await;
         let cluster = Arc::new(connected.map_err(|refusal| {
             Failure::usage(format!("cannot talk to a cluster: {refusal}"))
                 .hint("say which with --kubeconfig and --context, or run it in a pod")

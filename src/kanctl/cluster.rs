@@ -1,9 +1,10 @@
 //! The cluster that kanctl talks to: which one, and its refusals as failures.
 
 use super::Globals;
+use crate::context::variable;
 use crate::failure::{Exit, Failure};
 use cistern_api::{ActionSet, ObjectReference};
-use cistern_controller::connect;
+use cistern_controller::{Proxies, connect};
 use cistern_functions::ports::{Cluster, Refusal, Why};
 use cistern_functions::reference::{of_kind, words};
 use serde_json::Value as Json;
@@ -38,7 +39,8 @@ impl Session {
     /// There is no such file or context, or what it says is of no use.
     pub async fn open(globals: &Globals) -> Result<Session, Failure> {
         let flags = &globals.cluster;
-        let connected = connect(flags.kubeconfig.as_deref(), flags.context.as_deref()).await;
+        let connected =
+            connect(flags.kubeconfig.as_deref(), flags.context.as_deref(), &Proxies::of(variable)).await;
         let cluster = connected.map_err(|refusal| {
             Failure::usage(format!("cannot talk to a cluster: {refusal}"))
                 .hint("say which with --kubeconfig and --context, or set KUBECONFIG")

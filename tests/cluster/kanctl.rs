@@ -3,7 +3,7 @@
 use crate::support::home::{Home, Ran, run};
 use crate::world::{World, kanister, object, ours, until, world};
 use cistern_controller::schedules::Schedules;
-use cistern_controller::{Rules, World as Outside, connect};
+use cistern_controller::{Proxies, Rules, World as Outside, connect};
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
@@ -196,7 +196,7 @@ fn a_schedule_starts_runs_and_keeps_its_status() {
         let refusal = api.create(&PostParams::default(), &schedule("Sometimes")).await.unwrap_err();
         assert!(refusal.to_string().contains("concurrencyPolicy"), "{refusal}");
         api.create(&PostParams::default(), &schedule("Forbid")).await.unwrap();
-        let cluster = Arc::new(connect(Some(&world.kubeconfig), None).await.unwrap());
+        let cluster = Arc::new(connect(Some(&world.kubeconfig), None, &Proxies::default()).await.unwrap());
         // The day after tomorrow, when it has been due.
         let now = jiff::Timestamp::now().checked_add(jiff::SignedDuration::from_hours(48)).unwrap();
         let now: cistern_api::Time = serde_json::from_value(json!(now.to_string())).unwrap();

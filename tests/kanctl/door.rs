@@ -32,5 +32,5 @@ fn what_asks_a_cluster_says_that_there_is_none() {
         refused(args, "", 2, &["found no cluster", "--kubeconfig"]);
     }
     let nowhere = ["list", "--kubeconfig", "/nowhere/config"];
-    refused(&nowhere, "", 2, &["cannot read the kubeconfig /nowhere/config"]);
+    refused(&nowhere, "", 2, &["cannot use the kubeconfig /nowhere/config"]);
 }

@@ -21,7 +21,7 @@ mod path;
 mod refusal;
 mod stream;
 
-pub use connect::connect;
+pub use connect::{Proxies, connect};
 pub(crate) use refusal::chain;
 
 use async_trait::async_trait;

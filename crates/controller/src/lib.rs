@@ -62,7 +62,7 @@ mod watch;
 pub mod webhook;
 pub mod wishes;
 
-pub use cluster::{KubeCluster, connect};
+pub use cluster::{KubeCluster, Proxies, connect};
 pub use metrics::Metrics;
 pub use queue::Place;
 pub use reconcile::Controller;

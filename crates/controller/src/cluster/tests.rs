@@ -287,3 +287,40 @@ async fn a_log_is_followed_to_its_end_or_its_cut() {
     let (read, _) = log(waiting).await;
     assert_eq!(read.unwrap_err().why, Why::Busy, "it can still begin");
 }
+
+#[tokio::test]
+async fn a_cluster_behind_a_proxy_is_reached_through_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let proxy = async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut heard = Vec::new();
+        for answer in [
+            "HTTP/1.1 200 OK\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: 14\r\nconnection: close\r\n\r\n{\"kind\":\"Pod\"}",
+        ] {
+            let mut request = [0; 4096];
+            let count = socket.read(&mut request).await.unwrap();
+            heard.push(String::from_utf8_lossy(&request[..count]).into_owned());
+            socket.write_all(answer.as_bytes()).await.unwrap();
+        }
+        heard
+    };
+    let proxy = tokio::spawn(proxy);
+    let kubeconfig = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: far\n\
+         clusters: [{{name: far, cluster: {{server: 'http://api.far:6443', proxy-url: 'http://me:secret@{address}'}}}}]\n\
+         contexts: [{{name: far, context: {{cluster: far, user: me}}}}]\nusers: [{{name: me, user: {{}}}}]\n"
+    );
+    let read = kube::config::Kubeconfig::from_yaml(&kubeconfig).unwrap();
+    // Named by the kubeconfig it is used, whatever the environment says.
+    let proxies = Proxies::of(|name| (name == "NO_PROXY").then(|| "*".to_owned()));
+    let config = connect::of_kubeconfig(read, &kube::config::KubeConfigOptions::default(), &proxies).await;
+    let cluster = connect::cluster(config.unwrap()).unwrap();
+    let pod = timeout(Duration::from_secs(20), cluster.get(&of_kind("pod", "app", "db"))).await.unwrap();
+    assert_eq!(pod.unwrap()["kind"], "Pod");
+    let heard = proxy.await.unwrap();
+    assert!(heard[0].starts_with("CONNECT api.far:6443 HTTP/1.1\r\n"), "{heard:?}");
+    assert!(heard[0].to_lowercase().contains("proxy-authorization: basic"), "{heard:?}");
+    assert!(heard[1].starts_with("GET /api/v1/namespaces/app/pods/db"), "{heard:?}");
+}
