@@ -1,6 +1,6 @@
 //! What the API server does with Kanister's resources: definitions, versions, finalizers, stray fields.
 
-use crate::world::{apply_definitions, definitions, json_of, kanister, object, ours, until, world};
+use crate::world::{World, apply_definitions, definitions, json_of, kanister, object, ours, until, world};
 use kube::ResourceExt as _;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value as Json, json};
@@ -112,13 +112,7 @@ fn a_schedule_that_means_nothing_is_refused() {
     let Some(world) = world() else { return };
     world.play(async {
         let namespace = world.namespace("senseless").await;
-        let api = ours(&world, "BackupSchedule", &namespace);
-        let told = async |spec: Json| {
-            let schedule = object(json!({ "apiVersion": "cistern.dev/v1alpha1", "kind": "BackupSchedule",
-                "metadata": { "generateName": "x-" }, "spec": spec }));
-            let made = api.create(&PostParams::default(), &schedule).await;
-            made.err().map(|refusal| refusal.to_string()).unwrap_or_default()
-        };
+        let told = async |spec: Json| refusal(&world, &namespace, "BackupSchedule", spec).await;
         let db = json!([{ "kind": "statefulset", "name": "db" }]);
         let odd = json!({ "matchExpressions": [{ "key": "tier", "operator": "Notin", "values": ["test"] }] });
         for (spec, field) in [
@@ -139,5 +133,26 @@ fn a_schedule_that_means_nothing_is_refused() {
         ] {
             assert_eq!(told(spec.clone()).await, "", "{spec}");
         }
+        let repository = |task: &str, when: Json| json!({ "location": "s3://backups/cistern", task: when });
+        for (task, when, field) in [
+            ("prune", json!({ "schedule": "nightly" }), "spec.prune.schedule"),
+            ("prune", json!({ "schedule": "0 4 * * *", "timeZone": "" }), "spec.prune.timeZone"),
+            ("verify", json!({ "schedule": "" }), "spec.verify.schedule"),
+            ("verify", json!({ "schedule": "@weekly", "level": 5 }), "spec.verify.level"),
+        ] {
+            let spec = repository(task, when);
+            let told = refusal(&world, &namespace, "Repository", spec.clone()).await;
+            assert!(told.contains(field), "{spec}: {told:?}");
+        }
+        let right = repository("prune", json!({ "schedule": "0 4 * * SUN" }));
+        assert_eq!(refusal(&world, &namespace, "Repository", right).await, "");
     });
+}
+
+/// What the API server says to such an object of ours; nothing if it takes it.
+async fn refusal(world: &World, namespace: &str, kind: &str, spec: Json) -> String {
+    let sent = object(json!({ "apiVersion": "cistern.dev/v1alpha1", "kind": kind,
+        "metadata": { "generateName": "x-" }, "spec": spec }));
+    let made = ours(world, kind, namespace).create(&PostParams::default(), &sent).await;
+    made.err().map(|refusal| refusal.to_string()).unwrap_or_default()
 }

@@ -2,6 +2,7 @@
 
 use crate::reference::ObjectReference;
 use crate::resource::{CisternV1Alpha1, Constant, OWN_API_VERSION, OWN_GROUP, resource};
+use crate::schedule::CRON;
 use crate::{Object, null};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use schemars::JsonSchema;
@@ -133,10 +134,11 @@ impl SnapshotRetention {
 #[serde(rename_all = "camelCase")]
 pub struct PruneSchedule {
     /// When: the five fields of cron (minute, hour, day of month, month, day of week), or `@daily` and its like.
-    #[schemars(length(min = 1))]
+    #[schemars(regex(pattern = CRON))]
     pub schedule: String,
     /// Time zone by its IANA name, such as `Europe/Berlin`; UTC if it says none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
     pub time_zone: Option<String>,
     /// A Job is stopped that takes longer; a week if it says nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -149,10 +151,11 @@ pub struct PruneSchedule {
 #[serde(rename_all = "camelCase")]
 pub struct VerifySchedule {
     /// When: the five fields of cron (minute, hour, day of month, month, day of week), or `@daily` and its like.
-    #[schemars(length(min = 1))]
+    #[schemars(regex(pattern = CRON))]
     pub schedule: String,
     /// Time zone by its IANA name, such as `Europe/Berlin`; UTC if it says none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
     pub time_zone: Option<String>,
     /// The level of `cistern verify`, 0 to 4: 1 is all metadata, 2 (if it says nothing) every byte of the packs, 3
     /// every record opened, 4 every snapshot restored. 3 and 4 need a key that can read.

@@ -9,6 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// The shape of a time of cron: five fields, or a name.
+pub(crate) const CRON: &str = r"^\s*(@[A-Za-z]+|\S+(\s+\S+){4})\s*$";
+
 /// Actions at set times. Each run is an ActionSet in the schedule's namespace.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -37,7 +40,7 @@ resource!(BackupSchedule, BackupScheduleKind, "backupschedules", OWN_GROUP, OWN_
 #[serde(rename_all = "camelCase")]
 pub struct BackupScheduleSpec {
     /// When: the five fields of cron (minute, hour, day of month, month, day of week), or `@daily` and its like.
-    #[schemars(regex(pattern = r"^\s*(@[A-Za-z]+|\S+(\s+\S+){4})\s*$"))]
+    #[schemars(regex(pattern = CRON))]
     pub schedule: String,
     /// Time zone by its IANA name, such as `Europe/Berlin`; UTC if it says none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
